@@ -1,0 +1,1 @@
+"""Export and conversion of trained networks; arrives in a later version."""

@@ -1,0 +1,30 @@
+"""Checks at the API boundary."""
+
+from collections.abc import Sequence
+
+import torch
+
+from snnfer.errors import ShapeError, SnnferError
+
+
+def check_ndim(x: torch.Tensor, ndim: int, *, layout: str, name: str = "input") -> None:
+    """Raise `ShapeError` unless `x` has `ndim` dimensions; `layout` names them, e.g. ``[T, N, C, H, W]``."""
+    if x.ndim != ndim:
+        raise ShapeError(
+            f"{name} has shape {list(x.shape)}",
+            expected=f"{ndim} dimensions {layout}",
+            cause="a missing batch or time dimension" if x.ndim < ndim else "an extra dimension",
+            fix="add it with x[:, None], or see snnfer.layout for conversions" if x.ndim < ndim else "index it away",
+        )
+
+
+def check_positive(value: float, *, name: str, unit: str = "") -> None:
+    """Raise `SnnferError` unless `value` is above zero."""
+    if not value > 0:
+        raise SnnferError(f"{name} = {value}", expected=f"a value above 0{' ' + unit if unit else ''}")
+
+
+def check_choice(value: str, choices: Sequence[str], *, name: str) -> None:
+    """Raise `SnnferError` unless `value` is one of `choices`."""
+    if value not in choices:
+        raise SnnferError(f"{name} = '{value}'", expected="one of " + ", ".join(choices))

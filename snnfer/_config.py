@@ -1,0 +1,136 @@
+"""Configurations: frozen dataclasses read from YAML, changed by dotted overrides, checked strictly.
+
+jsonargparse checks the types; unknown keys are reported with the nearest known one.
+"""
+
+import dataclasses
+import difflib
+import os
+import re
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from snnfer._files import hash_value
+from snnfer._optional import require
+from snnfer.errors import ConfigError
+
+C = TypeVar("C")
+
+
+def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read a YAML file whose top level is a mapping; `ConfigError` says what is wrong with it."""
+    yaml = require("yaml", extra="cli")
+    try:
+        value = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(f"no config file at '{path}'", fix="check the path") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"'{path}' cannot be read as text", cause=str(error)) from error
+    except yaml.YAMLError as error:
+        where = re.sub(r"\s+", " ", str(error))
+        raise ConfigError(f"'{path}' is not valid YAML", cause=where) from error
+    if not isinstance(value, dict):
+        raise ConfigError(f"'{path}' holds no settings", expected="a YAML mapping such as 'train: {epochs: 10}'")
+    return value
+
+
+def apply_overrides(values: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """Return `values` with dotted overrides applied, each ``key.subkey=value`` with a YAML value.
+
+    Examples:
+        >>> apply_overrides({"train": {"epochs": 1}}, ["train.epochs=5"])
+        {'train': {'epochs': 5}}
+    """
+    yaml = require("yaml", extra="cli")
+    result = _copy(values)
+    for override in overrides:
+        key, separator, text = override.partition("=")
+        if not separator or not key.strip():
+            raise ConfigError(f"override '{override}'", expected="key=value, such as train.epochs=5")
+        *parents, last = key.strip().split(".")
+        node = result
+        for parent in parents:
+            child = node.setdefault(parent, {})
+            if not isinstance(child, dict):
+                raise ConfigError(f"override '{override}'", expected=f"'{parent}' to be a group of settings")
+            node = child
+        try:
+            node[last] = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"override '{override}' has a value that is not valid YAML") from error
+    return result
+
+
+def build_config(cls: type[C], values: Mapping[str, Any], *, source: str = "the config") -> C:
+    """Build the frozen dataclass `cls` from plain values, refusing unknown keys and wrong types.
+
+    Args:
+        cls: A dataclass whose fields are plain types, `Literal`, other dataclasses or tuples of them.
+        values: Nested mapping, as read from YAML.
+        source: Named in error messages.
+
+    Raises:
+        ConfigError: unknown key, missing key, wrong type or a value the dataclass itself refuses.
+    """
+    _check_keys(cls, values, source=source, prefix="")
+    jsonargparse = require("jsonargparse", extra="cli")
+    parser = jsonargparse.ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(cls)
+    try:
+        namespace = parser.parse_object(dict(values))
+        return cls(**{f.name: parser.instantiate_classes(namespace)[f.name] for f in dataclasses.fields(cls)})  # type: ignore[arg-type]
+    except jsonargparse.ArgumentError as error:
+        detail = re.sub(r"\s+", " ", str(error)).strip()
+        raise ConfigError(f"{source} has a value that does not fit", cause=detail) from error
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """Nested plain values of a dataclass config, tuples as lists (what JSON and YAML give back)."""
+    return _plain(dataclasses.asdict(config))
+
+
+def config_hash(config: Any) -> str:
+    """Hash of the effective config, 12 hexadecimal digits."""
+    return hash_value(to_dict(config), length=12)
+
+
+def _copy(values: Any) -> Any:
+    if isinstance(values, Mapping):
+        return {key: _copy(value) for key, value in values.items()}
+    return values
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _check_keys(cls: type, values: Mapping[str, Any], *, source: str, prefix: str) -> None:
+    hints = typing.get_type_hints(cls)
+    for key, value in values.items():
+        if key not in hints:
+            near = difflib.get_close_matches(str(key), hints, n=1)
+            raise ConfigError(
+                f"{source} has an unknown key '{prefix}{key}'",
+                expected="one of " + ", ".join(hints),
+                fix=f"did you mean '{prefix}{near[0]}'?" if near else "",
+            )
+        for nested in _dataclasses_in(hints[key]):
+            for item in value if isinstance(value, list | tuple) else [value]:
+                if isinstance(item, Mapping):
+                    _check_keys(nested, item, source=source, prefix=f"{prefix}{key}.")
+
+
+def _dataclasses_in(hint: Any) -> list[type]:
+    """The dataclass that `hint` names, alone, in an optional or in a tuple or list."""
+    if dataclasses.is_dataclass(hint):
+        return [hint]  # type: ignore[list-item]
+    if typing.get_origin(hint) in (types.UnionType, typing.Union, tuple, list):
+        return [found for argument in typing.get_args(hint) for found in _dataclasses_in(argument)]
+    return []
