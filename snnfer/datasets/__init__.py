@@ -1,0 +1,25 @@
+"""Data sets: labelled clips of recordings, subject-wise splits and cached tensors."""
+
+from snnfer.datasets.action_units import ACTION_UNITS, PAPER_AUS
+from snnfer.datasets.cache import ArrayCache, default_cache_dir
+from snnfer.datasets.clips import N_CHANNELS, ClipInput, ClipTensors, collate, crop_resize, frames_at
+from snnfer.datasets.manifest import Clip, ManifestDataset
+from snnfer.datasets.splits import Fold, leave_one_subject_out, split_hash
+
+__all__ = [
+    "ACTION_UNITS",
+    "N_CHANNELS",
+    "PAPER_AUS",
+    "ArrayCache",
+    "Clip",
+    "ClipInput",
+    "ClipTensors",
+    "Fold",
+    "ManifestDataset",
+    "collate",
+    "crop_resize",
+    "default_cache_dir",
+    "frames_at",
+    "leave_one_subject_out",
+    "split_hash",
+]

@@ -1,0 +1,35 @@
+"""Training of clip classifiers with Lightning, model folders, and prediction on recordings."""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from snnfer.training.checkpoint import TrainedModel, load_model, normalise, save_model
+from snnfer.training.config import TrainConfig
+
+if TYPE_CHECKING:
+    from snnfer.training.fitting import fit
+    from snnfer.training.module import ClipClassifier
+    from snnfer.training.scoring import clip_scores
+
+__all__ = [
+    "ClipClassifier",
+    "TrainConfig",
+    "TrainedModel",
+    "clip_scores",
+    "fit",
+    "load_model",
+    "normalise",
+    "save_model",
+]
+
+_NEED_LIGHTNING = {"ClipClassifier": "module", "clip_scores": "scoring", "fit": "fitting"}
+
+
+def __getattr__(name: str) -> Any:
+    """Names that need Lightning load on first use."""
+    if name in _NEED_LIGHTNING:
+        from snnfer._optional import require
+
+        require("lightning", extra="train")
+        return getattr(importlib.import_module(f"snnfer.training.{_NEED_LIGHTNING[name]}"), name)
+    raise AttributeError(f"module 'snnfer.training' has no attribute '{name}'")

@@ -1,0 +1,173 @@
+"""Settings of a benchmark: data x protocol x models x modalities x seeds."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from snnfer._config import apply_overrides, build_config, config_hash, read_yaml
+from snnfer._registry import look_up
+from snnfer.datasets import N_CHANNELS, ClipInput
+from snnfer.errors import ConfigError
+from snnfer.models import MODELS
+from snnfer.training import TrainConfig
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which clips, and how they become tensors.
+
+    Args:
+        dataset: ``synthau`` (generated when it is not there) or ``manifest`` (a user's recordings).
+        root: Manifest or folder; for ``synthau`` the default is in the cache folder.
+        preset: Size of SynthAU: ``tiny``, ``small``, ``paper`` or ``large``.
+        synth: Changes to that preset, such as ``{difficulty: hard}``.
+        window_us: Length of one step in microseconds.
+        n_steps: Steps per clip.
+        size: Height and width of the network's input.
+        crop: ``manifest`` uses the box columns, ``face`` detects faces, ``none`` takes the whole sensor.
+        min_clips_per_subject: Subjects with fewer clips are refused.
+    """
+
+    dataset: Literal["synthau", "manifest"] = "synthau"
+    root: str = ""
+    preset: Literal["tiny", "small", "paper", "large"] = "small"
+    synth: dict[str, Any] = field(default_factory=dict)
+    window_us: int = 33_000
+    n_steps: int = 76
+    size: tuple[int, int] = (64, 64)
+    crop: Literal["manifest", "face", "none"] = "manifest"
+    min_clips_per_subject: int = 2
+
+    def clip_input(self, modality: str) -> ClipInput:
+        """The network input for one modality."""
+        return ClipInput(modality, self.window_us, self.n_steps, self.size)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """One model of the comparison.
+
+    Args:
+        name: As in `snnfer.list_models`.
+        args: Passed to `snnfer.create_model`.
+        train: Changes to the common training settings, such as ``{learning_rate: 1e-4}``.
+        modalities: If given, the model runs on these only.
+    """
+
+    name: str
+    args: dict[str, Any] = field(default_factory=dict)
+    train: dict[str, Any] = field(default_factory=dict)
+    modalities: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ProtocolConfig:
+    """How subjects are divided.
+
+    Args:
+        name: ``loso`` is leave-one-subject-out.
+        folds: Held-out subjects to run; empty for all.
+    """
+
+    name: Literal["loso"] = "loso"
+    folds: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ControlsConfig:
+    """What shows that the numbers mean something.
+
+    Args:
+        majority: The most frequent class of the training subjects.
+        linear_probe: A ridge classifier on the time-summed input of each modality.
+        label_permuted: ``model/modality`` pairs that are also trained on shuffled training labels.
+    """
+
+    majority: bool = True
+    linear_probe: bool = True
+    label_permuted: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class PublishedFigure:
+    """A figure from the literature, in per cent, printed beside ours."""
+
+    model: str
+    modality: str
+    top1: float
+    top3: float | None = None
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class BenchmarkConfig:
+    """A whole benchmark; its hash is the run id.
+
+    Args:
+        name: First part of the run id.
+        title: Headline of the report.
+        notes: What a reader must know, such as what a reduced recipe leaves out.
+    """
+
+    name: str
+    models: tuple[ModelConfig, ...]
+    title: str = ""
+    notes: str = ""
+    modalities: tuple[str, ...] = ("events", "rgb")
+    seeds: tuple[int, ...] = (0,)
+    data: DataConfig = DataConfig()
+    protocol: ProtocolConfig = ProtocolConfig()
+    train: TrainConfig = field(default_factory=TrainConfig)
+    controls: ControlsConfig = ControlsConfig()
+    published: tuple[PublishedFigure, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.models or not self.modalities or not self.seeds:
+            raise ConfigError("the benchmark is empty", expected="at least one model, one modality and one seed")
+        named = [m for model in self.models for m in model.modalities]
+        for modality in (*self.modalities, *named):
+            if modality not in N_CHANNELS:
+                raise ConfigError(f"unknown modality '{modality}'", expected="one of " + ", ".join(N_CHANNELS))
+        for model in self.models:
+            look_up(MODELS, model.name, kind="model")
+            self.train_config(model)
+        known = {f"{model.name}/{modality}" for model in self.models for modality in self.modalities_of(model)}
+        for pair in self.controls.label_permuted:
+            if pair not in known:
+                raise ConfigError(
+                    f"controls.label_permuted names '{pair}'", expected="one of " + ", ".join(sorted(known))
+                )
+
+    @property
+    def run_id(self) -> str:
+        """Name and hash of the effective config."""
+        return f"{self.name}-{config_hash(self)}"
+
+    def modalities_of(self, model: ModelConfig) -> tuple[str, ...]:
+        """Modalities that `model` runs on."""
+        return model.modalities or self.modalities
+
+    def train_config(self, model: ModelConfig) -> TrainConfig:
+        """Training settings of `model`."""
+        values = {f: getattr(self.train, f) for f in TrainConfig.__dataclass_fields__}
+        return build_config(TrainConfig, {**values, **model.train}, source=f"train of model '{model.name}'")
+
+    def inner_subjects(self) -> int:
+        """Most validation subjects that any model sets aside."""
+        return max(self.train_config(model).validation_subjects for model in self.models)
+
+
+def load_config(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> BenchmarkConfig:
+    """Read a benchmark config from YAML and apply dotted overrides.
+
+    Relative ``data.root`` is taken from the current folder, as on the command line.
+
+    Raises:
+        ConfigError: the file is missing or not YAML, or a key or value does not fit.
+    """
+    values = apply_overrides(read_yaml(path), overrides)
+    values.setdefault("name", Path(path).stem)
+    config = build_config(BenchmarkConfig, values, source=f"'{path}'")
+    return config if config.title else replace(config, title=config.name)

@@ -1,0 +1,149 @@
+"""One job of a benchmark: a model trained and tested on one fold with one seed."""
+
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from snnfer._files import atomic_path
+from snnfer._optional import require
+from snnfer.benchmark.config import BenchmarkConfig, ModelConfig
+from snnfer.datasets import ClipTensors, Fold, leave_one_subject_out
+from snnfer.errors import ConfigError
+from snnfer.training import save_model
+
+Variant = Literal["standard", "label_permuted", "control"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What one job trains and tests. Its name is its folder; jobs do not depend on each other."""
+
+    model: ModelConfig
+    modality: str
+    variant: Variant
+    seed: int
+    fold: Fold
+
+    @property
+    def name(self) -> str:
+        """Folder of the job inside the run."""
+        variant = "" if self.variant == "standard" else f"-{self.variant}"
+        return f"{self.model.name}-{self.modality}{variant}-seed{self.seed}-{self.fold.name}"
+
+
+def list_jobs(config: BenchmarkConfig, subjects: tuple[str, ...]) -> list[Job]:
+    """All jobs of a benchmark, in the order they run."""
+    jobs = []
+    for model in config.models:
+        for modality in config.modalities_of(model):
+            permuted = f"{model.name}/{modality}" in config.controls.label_permuted
+            for variant in ("standard", "label_permuted") if permuted else ("standard",):
+                for seed in config.seeds:
+                    folds = select_folds(config, subjects, config.train_config(model).validation_subjects)
+                    jobs += [Job(model, modality, variant, seed, fold) for fold in folds]  # type: ignore[arg-type]
+    return jobs
+
+
+def select_folds(config: BenchmarkConfig, subjects: tuple[str, ...], n_validation: int) -> list[Fold]:
+    """The folds of the protocol, or those that the config names."""
+    folds = leave_one_subject_out(subjects, n_validation_subjects=n_validation)
+    wanted = config.protocol.folds
+    unknown = set(wanted) - set(subjects)
+    if unknown:
+        raise ConfigError(
+            f"protocol.folds names the unknown subject '{min(unknown)}'", expected="some of " + ", ".join(subjects)
+        )
+    return [fold for fold in folds if not wanted or fold.name in wanted]
+
+
+def run_job(
+    job: Job,
+    config: BenchmarkConfig,
+    clips: ClipTensors,
+    folder: Path,
+    *,
+    on_epoch: Callable[[int, float], None] | None = None,
+) -> None:
+    """Train and test one job; leaves ``predictions.parquet`` and ``model/`` in `folder`.
+
+    A job that was interrupted goes on from its last complete epoch.
+    """
+    from snnfer.training.classifier import train_classifier
+    from snnfer.training.fitting import remove_checkpoints
+    from snnfer.training.scoring import clip_scores
+
+    recipe = config.train_config(job.model)
+    trained = train_classifier(
+        clips,
+        model=job.model.name,
+        model_args=job.model.args,
+        train_subjects=job.fold.train,
+        validation_subjects=job.fold.validation,
+        config=recipe,
+        seed=job_seed(job),
+        checkpoint_dir=folder / "checkpoint",
+        permute_labels=job.variant == "label_permuted",
+        on_epoch=on_epoch,
+        record={"held_out_subjects": list(job.fold.test), "variant": job.variant, "crop": config.data.crop},
+    )
+    test = clips.indices(job.fold.test)
+    scores, steps = clip_scores(
+        trained.model, clips, test, mean=trained.mean, std=trained.std, batch_size=recipe.batch_size
+    )
+    save_model(folder / "model", trained)
+    write_predictions(folder / "predictions.parquet", prediction_rows(job, clips, test, scores, steps))
+    remove_checkpoints(folder / "checkpoint")
+
+
+def job_seed(job: Job) -> int:
+    """Seed of a job: the same for every model and modality of a fold, different between folds and seeds."""
+    return zlib.crc32(f"{job.seed}/{job.fold.name}".encode())
+
+
+def prediction_rows(
+    job: Job, clips: ClipTensors, indices: list[int], scores: torch.Tensor, steps: torch.Tensor | None
+) -> list[dict[str, Any]]:
+    """Rows of the predictions table for the tested clips."""
+    rows = []
+    for n, i in enumerate(indices):
+        clip = clips.data.clips[i]
+        over_time = None
+        if steps is not None:
+            votes = steps[: clips.lengths[i], n].cumsum(0)  # [t, K]
+            over_time = votes.argmax(1).tolist()
+        rows.append(
+            {
+                "model": job.model.name,
+                "modality": job.modality,
+                "variant": job.variant,
+                "seed": job.seed,
+                "fold": job.fold.name,
+                "subject": clip.subject,
+                "clip": clip.clip,
+                "y_true": clips.labels[i],
+                "scores": [float(value) for value in scores[n]],
+                "prediction_over_time": over_time,
+            }
+        )
+    return rows
+
+
+def write_predictions(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Write rows of the predictions table as Parquet, atomically."""
+    pyarrow = require("pyarrow", extra="bench")
+    parquet = require("pyarrow.parquet", extra="bench")
+    with atomic_path(path) as temporary:
+        parquet.write_table(pyarrow.Table.from_pylist(rows, schema=predictions_schema()), temporary, compression="zstd")
+
+
+def predictions_schema() -> Any:
+    """Columns and types of the predictions table."""
+    pa = require("pyarrow", extra="bench")
+    text = {name: pa.string() for name in ("model", "modality", "variant")}
+    rest = {"seed": pa.int64(), "fold": pa.string(), "subject": pa.string(), "clip": pa.string(), "y_true": pa.int16()}
+    lists = {"scores": pa.list_(pa.float32()), "prediction_over_time": pa.list_(pa.int16())}
+    return pa.schema({**text, **rest, **lists})

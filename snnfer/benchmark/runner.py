@@ -1,0 +1,247 @@
+"""Running a benchmark from its config to its report; complete work is never done twice."""
+
+import dataclasses
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from snnfer._config import to_dict
+from snnfer._files import write_json
+from snnfer._optional import require
+from snnfer.benchmark.config import BenchmarkConfig, load_config
+from snnfer.benchmark.controls import control_rows
+from snnfer.benchmark.data import describe, load_dataset, load_tensors
+from snnfer.benchmark.jobs import Job, list_jobs, predictions_schema, select_folds, write_predictions
+from snnfer.benchmark.pool import run_jobs
+from snnfer.datasets import ClipTensors, ManifestDataset, split_hash
+from snnfer.errors import ConfigError, ProtocolError
+
+PREDICTIONS = "predictions.parquet"
+
+
+def run(
+    config: BenchmarkConfig | str | os.PathLike[str],
+    *,
+    overrides: Sequence[str] = (),
+    out: str | os.PathLike[str] = "runs",
+    jobs: int = 1,
+    shard: tuple[int, int] = (1, 1),
+    command: str = "",
+) -> Path:
+    """Run (or complete) a benchmark and write its report.
+
+    Args:
+        config: A config, or the path of a YAML file.
+        overrides: Dotted changes to a YAML file, such as ``train.epochs=5``.
+        out: Folder that holds the run folders.
+        jobs: Processes that train at the same time.
+        shard: ``(i, n)`` runs every n-th job, beginning with the i-th (counted from 1), for job arrays.
+        command: Recorded in the manifest as the way to reproduce the run.
+
+    Returns:
+        The run folder: ``manifest.json``, ``predictions.parquet``, ``metrics.json``, ``ops.json``, ``report.html``,
+        ``figures/`` and one folder per job under ``jobs/``.
+
+    Raises:
+        ConfigError: the config does not fit, or another process is at work on the same run.
+        DatasetError: the data cannot be used.
+    """
+    settings = config if isinstance(config, BenchmarkConfig) else load_config(config, overrides)
+    data = load_dataset(settings.data, jobs=jobs)
+    run_dir = Path(out) / settings.run_id
+    run_dir.mkdir(parents=True, exist_ok=True)
+    with _only_one_process(run_dir, shard):
+        record = _start_manifest(run_dir, settings, data, command)
+        clips = {m: load_tensors(data, settings.data, m) for m in _modalities(settings)}
+        all_jobs = list_jobs(settings, data.subjects)
+        check_subjects(all_jobs, clips)
+        folders = {job.name: run_dir / "jobs" / job.name for job in all_jobs}
+        mine = all_jobs[shard[0] - 1 :: shard[1]]
+        pending = [(job, folders[job.name]) for job in mine if not (folders[job.name] / PREDICTIONS).is_file()]
+        if pending:
+            run_jobs(pending, settings, clips, n_processes=min(jobs, len(pending)))
+        _finish(run_dir, record, settings, clips, all_jobs)
+    return run_dir
+
+
+def check_subjects(jobs: Sequence[Job], clips: Mapping[str, ClipTensors]) -> None:
+    """Raise `ProtocolError` if any clip that a job trains or validates on shows a subject it is tested on."""
+    for job in jobs:
+        subjects = {clips[job.modality].data.clips[i].subject for i in _seen_in_training(job, clips[job.modality])}
+        shared = subjects & set(job.fold.test)
+        if shared:
+            raise ProtocolError(f"job '{job.name}' would train on its test subject '{min(shared)}'")
+
+
+def _seen_in_training(job: Job, clips: ClipTensors) -> list[int]:
+    return clips.indices([*job.fold.train, *job.fold.validation])
+
+
+def _modalities(settings: BenchmarkConfig) -> list[str]:
+    return list(dict.fromkeys(m for model in settings.models for m in settings.modalities_of(model)))
+
+
+def _only_one_process(run_dir: Path, shard: tuple[int, int]) -> Any:
+    import filelock  # installed with torch
+
+    lock = filelock.FileLock(run_dir / f".lock-{shard[0]}-of-{shard[1]}", timeout=0)
+    try:
+        lock.acquire()
+    except filelock.Timeout as error:
+        raise ConfigError(
+            f"another process is at work on '{run_dir}'", fix="wait until it ends, or stop it and run again"
+        ) from error
+    return lock
+
+
+def _start_manifest(run_dir: Path, settings: BenchmarkConfig, data: ManifestDataset, command: str) -> dict[str, Any]:
+    """Write ``manifest.json`` and return it; refuse a folder whose data have changed since it was begun."""
+    path = run_dir / "manifest.json"
+    description = describe(data, settings.data)
+    if path.is_file():
+        import json
+
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if record["data"]["fingerprint"] != description["fingerprint"]:
+            raise ConfigError(
+                f"'{run_dir}' was begun with other data",
+                cause="a recording or the manifest was changed in between",
+                fix="delete that folder, or choose another --out",
+            )
+        return record
+    folds = select_folds(settings, data.subjects, settings.inner_subjects())
+    record = {
+        "run_id": settings.run_id,
+        "name": settings.name,
+        "title": settings.title,
+        "notes": settings.notes,
+        "command": command,
+        "created_utc": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "config": to_dict(settings),
+        "class_names": list(data.class_names),
+        "subjects": list(data.subjects),
+        "n_clips": len(data.clips),
+        "protocol": _describe_protocol(settings, [fold.name for fold in folds]),
+        "published": [dataclasses.asdict(figure) for figure in settings.published],
+        "data": description,
+        "split_hash": split_hash(folds),
+        "versions": versions(),
+        "hardware": hardware(),
+        "git": git_revision(),
+        "seeds": list(settings.seeds),
+        "complete": False,
+        "missing_jobs": [],
+    }
+    write_json(path, record)
+    return record
+
+
+def _describe_protocol(settings: BenchmarkConfig, held_out: list[str]) -> dict[str, Any]:
+    selection = {
+        "last_epoch": f"the network after {settings.train.epochs} epochs, fixed beforehand",
+        "inner_subjects": f"the best epoch on {settings.train.n_validation_subjects} training subject(s) set aside",
+    }[settings.train.selection]
+    return {
+        "name": "leave-one-subject-out",
+        "held_out": held_out,
+        "selection": selection,
+        "comparable": True,
+        "text": "Each subject is tested by networks that never saw that subject in training, model selection or "
+        "normalisation. All clips of the tested subjects are pooled before a score is computed.",
+    }
+
+
+def _finish(
+    run_dir: Path,
+    record: dict[str, Any],
+    settings: BenchmarkConfig,
+    clips: Mapping[str, ClipTensors],
+    jobs: Sequence[Job],
+) -> None:
+    """Gather what is complete, add controls, operation counts and examples, and write the report."""
+    from snnfer.benchmark.report import write_report
+    from snnfer.benchmark.traces import write_examples, write_operations
+
+    parts = [run_dir / "jobs" / job.name for job in jobs]
+    complete = [(job, part) for job, part in zip(jobs, parts, strict=True) if (part / PREDICTIONS).is_file()]
+    for _, part in complete:  # left by a process that was killed after its last step
+        shutil.rmtree(part / "checkpoint", ignore_errors=True)
+    folds = select_folds(settings, next(iter(clips.values())).data.subjects, 0)
+    controls = [
+        row
+        for modality, tensors in clips.items()
+        for row in control_rows(
+            tensors,
+            folds,
+            modality,
+            majority=settings.controls.majority,
+            linear_probe=settings.controls.linear_probe,
+        )
+    ]
+    _merge(run_dir / PREDICTIONS, [part / PREDICTIONS for _, part in complete], controls)
+    record["complete"] = len(complete) == len(jobs)
+    record["missing_jobs"] = [job.name for job in jobs if (run_dir / "jobs" / job.name) not in [p for _, p in complete]]
+    write_json(run_dir / "manifest.json", record)
+    if complete:
+        write_operations(run_dir / "ops.json", complete, clips)
+        write_examples(run_dir / "examples.npz", complete, clips)
+    write_report(run_dir)
+
+
+def _merge(path: Path, parts: Sequence[Path], controls: list[dict[str, Any]]) -> None:
+    parquet = require("pyarrow.parquet", extra="bench")
+    rows = [row for part in parts for row in parquet.read_table(part, schema=predictions_schema()).to_pylist()]
+    write_predictions(path, rows + controls)
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide the numbers."""
+    found = {"python": platform.python_version()}
+    for package in ("snnfer", "torch", "numpy", "lightning", "scikit-learn", "numba"):
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def hardware() -> dict[str, Any]:
+    """Processor, cores and accelerators of this machine."""
+    import torch
+
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return {"processor": _processor(), "cores": os.cpu_count(), "gpus": gpus, "system": platform.platform(terse=True)}
+
+
+def git_revision() -> dict[str, Any]:
+    """Revision and dirty flag of the checkout that snnfer runs from; None where it is an installed package."""
+    here = Path(__file__).resolve().parent
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(here), *arguments], capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    try:
+        tracked = git("ls-files", "--error-unmatch", Path(__file__).name)
+        return {"revision": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain"))} if tracked else {}
+    except (OSError, subprocess.CalledProcessError):
+        return {"revision": None, "dirty": None}
+
+
+def _processor() -> str:
+    if sys.platform == "linux":
+        try:
+            for line in Path("/proc/cpuinfo").read_text().splitlines():
+                if line.startswith("model name"):
+                    return line.partition(":")[2].strip()
+        except OSError:
+            pass
+    return platform.processor() or platform.machine()

@@ -1,0 +1,88 @@
+"""What a report shows of the networks themselves: operation counts, an example input and its spikes."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from snnfer._files import atomic_path, write_json
+from snnfer.benchmark.jobs import Job
+from snnfer.datasets import ClipTensors
+from snnfer.neurons import Neuron
+from snnfer.profiling import count_operations
+from snnfer.training import load_model
+
+Complete = Sequence[tuple[Job, Path]]
+MAX_RASTER_NEURONS = 100
+
+
+def write_operations(path: Path, complete: Complete, clips: Mapping[str, ClipTensors]) -> None:
+    """Write ``ops.json``: parameters and operations per clip of each model and modality, on one held-out clip each."""
+    entries = []
+    for job, part in _one_per_network(complete):
+        trained = load_model(part / "model")
+        x = _input(trained, clips[job.modality], job)
+        report = count_operations(trained.model, x).to_dict()
+        entries.append({"model": job.model.name, "modality": job.modality, **report})
+    write_json(path, entries)
+
+
+def write_examples(path: Path, complete: Complete, clips: Mapping[str, ClipTensors]) -> None:
+    """Write ``examples.npz``: one held-out clip as event frames (and RGB frames) and the spikes it causes."""
+    job, part = next(((j, p) for j, p in complete if j.modality == "events"), complete[0])
+    index = _example_index(clips[job.modality], job)
+    arrays: dict[str, np.ndarray] = {"steps_us": np.array(clips[job.modality].input.window_us)}
+    for modality, name in (("events", "event_frames"), ("rgb", "rgb_frames")):
+        if modality in clips:
+            x, _, length = clips[modality][index]
+            arrays[name] = x[:length].numpy()
+    arrays["event_clip"] = np.array(clips[job.modality].data.clips[index].clip)
+    trained = load_model(part / "model")
+    arrays |= {
+        f"raster_{name}": spikes
+        for name, spikes in rasters(trained.model, _input(trained, clips[job.modality], job)).items()
+    }
+    with atomic_path(path) as temporary:
+        np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]
+
+
+@torch.no_grad()
+def rasters(model: torch.nn.Module, x: torch.Tensor) -> dict[str, np.ndarray]:
+    """Spikes ``[T, n]`` of each spiking layer for one clip ``[T, 1, C, H, W]``; large layers are sampled evenly."""
+    found: dict[str, np.ndarray] = {}
+
+    def record(name: str) -> Any:
+        def hook(module: torch.nn.Module, inputs: Any, output: torch.Tensor) -> None:
+            spikes = output[:, 0].flatten(1)  # [T, n]
+            keep = torch.linspace(0, spikes.shape[1] - 1, min(MAX_RASTER_NEURONS, spikes.shape[1])).long()
+            found[name] = spikes[:, keep].bool().numpy()
+
+        return hook
+
+    hooks = [m.register_forward_hook(record(n)) for n, m in model.named_modules() if isinstance(m, Neuron)]
+    try:
+        model(x)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found
+
+
+def _one_per_network(complete: Complete) -> list[tuple[Job, Path]]:
+    first: dict[tuple[str, str], tuple[Job, Path]] = {}
+    for job, part in complete:
+        if job.variant == "standard":
+            first.setdefault((job.model.name, job.modality), (job, part))
+    return list(first.values())
+
+
+def _example_index(clips: ClipTensors, job: Job) -> int:
+    return clips.indices(job.fold.test)[0]
+
+
+def _input(trained: Any, clips: ClipTensors, job: Job) -> torch.Tensor:
+    """The example clip as network input ``[T, 1, C, H, W]``, its valid steps only."""
+    x, _, length = clips[_example_index(clips, job)]
+    return trained.normalise(x[:length, None])

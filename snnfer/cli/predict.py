@@ -1,0 +1,109 @@
+"""``snnfer predict``: scores over time for a recording."""
+
+import argparse
+from typing import Any
+
+from snnfer.errors import ConfigError
+
+
+def add_commands(subparsers: argparse._SubParsersAction) -> None:
+    """Add ``predict``."""
+    parser = subparsers.add_parser(
+        "predict",
+        help="print Action Unit scores over time for a recording",
+        description="Finds the face (on frames where there are some, else on images of the events), crops it and "
+        "scores sliding windows with a trained model.",
+    )
+    parser.add_argument("model", help="model folder made by 'snnfer train'")
+    parser.add_argument("recording", help="event file, such as recording.aedat4")
+    parser.add_argument("--csv", metavar="FILE", help="write all scores as CSV")
+    parser.add_argument("--plot", metavar="FILE", help="write a picture of the scores over time (.png, .pdf, .svg)")
+    parser.add_argument("--window-ms", type=float, default=990.0, help="length of a window (default: 990)")
+    parser.add_argument("--hop-ms", type=float, default=495.0, help="time between windows (default: 495)")
+    parser.add_argument("--box", metavar="X,Y,W,H", help="face box in pixels, instead of looking for the face")
+    parser.add_argument("--no-face", choices=("error", "whole"), default="error",
+                        help="without a face: stop (default), or score the whole sensor image")  # fmt: skip
+    parser.add_argument("--width", type=int, help="sensor width, for files that do not say it")
+    parser.add_argument("--height", type=int, help="sensor height, for files that do not say it")
+    parser.add_argument("--top", type=int, default=3, help="classes printed per window (default: 3)")
+    parser.set_defaults(run=predict)
+
+
+def predict(args: argparse.Namespace) -> int:
+    """Score a recording, print, and write what was asked for."""
+    from snnfer import events, load_model
+    from snnfer.training.prediction import predict_recording
+
+    trained = load_model(args.model)
+    stream = events.read(args.recording, width=args.width, height=args.height)
+    box = parse_box(args.box) if args.box else find_box(stream, args.no_face)
+    scores = predict_recording(
+        trained, stream, box=box, span_us=round(args.window_ms * 1e3), hop_us=round(args.hop_ms * 1e3)
+    )
+    print_scores(scores, args.top)
+    if args.csv:
+        write_csv(args.csv, scores)
+        print(f"scores: {args.csv}")
+    if args.plot:
+        from snnfer.plot.scores import save_scores_plot
+
+        save_scores_plot(args.plot, scores.t_start_us, scores.t_end_us, scores.scores, scores.class_names)
+        print(f"picture: {args.plot}")
+    return 0
+
+
+def parse_box(text: str) -> tuple[int, int, int, int]:
+    """``X,Y,W,H`` as four whole numbers, the size above zero."""
+    try:
+        x, y, width, height = (int(part) for part in text.split(","))
+    except ValueError as error:
+        raise ConfigError(f"--box {text}", expected="four whole numbers X,Y,W,H, such as 80,20,160,160") from error
+    if width <= 0 or height <= 0:
+        raise ConfigError(f"--box {text}", expected="a width and height above 0")
+    return x, y, width, height
+
+
+def find_box(stream: Any, no_face: str) -> tuple[int, int, int, int] | None:
+    """Face box of a recording; says where it was found, or that there is none."""
+    from snnfer.errors import FaceError
+    from snnfer.faces import locate_face
+
+    try:
+        face = locate_face(stream)
+    except FaceError as error:
+        if no_face == "error":
+            raise FaceError(
+                str(error).rstrip("."), fix="give --box X,Y,W,H, or --no-face whole to score the whole sensor image"
+            ) from error
+        print("no face found: scoring the whole sensor image")
+        return None
+    x, y, width, height = face.box
+    print(f"face on {face.source} at x {x}, y {y}, {width} x {height} pixels")
+    return x, y, width, height
+
+
+def print_scores(scores: Any, top: int) -> None:
+    """One line per window: its time and best classes."""
+    from snnfer.datasets import ACTION_UNITS
+
+    print(f"{'window (s)':>16}  best {top} classes with scores")
+    for i in range(len(scores.scores)):
+        start, end = scores.t_start_us[i] / 1e6, scores.t_end_us[i] / 1e6
+        best = [
+            f"{name} {ACTION_UNITS.get(int(name.removeprefix('AU')), '') if name.startswith('AU') else ''} {value:.2f}"
+            for name, value in scores.top(i, top)
+        ]
+        print(f"{start:7.3f} - {end:6.3f}  " + " | ".join(best))
+
+
+def write_csv(path: str, scores: Any) -> None:
+    """All scores, one row per window, times in microseconds."""
+    import csv
+
+    from snnfer._files import atomic_path
+
+    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["t_start_us", "t_end_us", *scores.class_names])
+        for start, end, row in zip(scores.t_start_us, scores.t_end_us, scores.scores, strict=True):
+            writer.writerow([int(start), int(end), *(f"{value:.6f}" for value in row)])

@@ -1,0 +1,165 @@
+"""From clips to tensors: each clip becomes ``[T, C, H, W]`` on a fixed time grid, cached by content."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch.nn import functional
+from torch.utils.data import Dataset
+
+from snnfer._progress import progress
+from snnfer.datasets.cache import ArrayCache
+from snnfer.datasets.manifest import Box, Clip, ManifestDataset, content_key
+from snnfer.errors import DatasetError
+from snnfer.events import EventStream, FrameStream
+from snnfer.representations import CountFrames
+
+Modality = Literal["events", "rgb", "gray"]
+N_CHANNELS: dict[str, int] = {"events": 2, "rgb": 3, "gray": 1}
+FORMAT = 1  # raise when the meaning of a cached tensor changes
+
+
+@dataclass(frozen=True)
+class ClipInput:
+    """How a clip becomes a tensor.
+
+    Args:
+        modality: ``events`` gives polarity counts per window, ``rgb`` and ``gray`` the frame shown at the end of each.
+        window_us: Length of one step, in microseconds.
+        n_steps: Steps per clip: longer clips are cut to their middle, shorter ones padded with zeros at the end.
+        size: Height and width of the network's input.
+    """
+
+    modality: Modality = "events"
+    window_us: int = 33_000
+    n_steps: int = 76
+    size: tuple[int, int] = (64, 64)
+
+    def interval(self, clip: Clip) -> tuple[int, int]:
+        """Start in microseconds and number of valid steps of `clip` after cutting to the middle."""
+        span = self.n_steps * self.window_us
+        if clip.duration_us > span:
+            return clip.t_start_us + (clip.duration_us - span) // 2, self.n_steps
+        return clip.t_start_us, -(-clip.duration_us // self.window_us)
+
+    def __call__(self, stream: EventStream, *, t_start_us: int, n_valid: int, box: Box | None = None) -> torch.Tensor:
+        """Tensor of one stretch of a recording.
+
+        Returns:
+            uint8 ``[T, C, H, W]`` with T = `n_steps`; counts above 255 saturate; steps from `n_valid` on are zero.
+        """
+        t_end_us = t_start_us + n_valid * self.window_us
+        if self.modality == "events":
+            frames = CountFrames(self.window_us, size=self.size, n_steps=self.n_steps)
+            counts = frames(stream, t_start_us=t_start_us, t_end_us=t_end_us, box=box)
+            return counts.clamp_(max=255).to(torch.uint8)
+        ends = t_start_us + self.window_us * np.arange(1, n_valid + 1)
+        images = frames_at(stream, self.modality, ends)
+        valid = crop_resize(images, box, self.size)  # [n_valid, C, H, W]
+        padding = torch.zeros(self.n_steps - n_valid, *valid.shape[1:], dtype=torch.uint8)
+        return torch.cat([valid, padding])
+
+
+def frames_at(stream: EventStream, name: str, t_us: np.ndarray) -> np.ndarray:
+    """The frame on show at each time: the last one that began before it (the first one, before any began).
+
+    Args:
+        stream: A recording with frames.
+        name: ``rgb`` or ``gray``; ``gray`` is made from ``rgb`` where only that was recorded.
+        t_us: Times in microseconds.
+
+    Returns:
+        uint8 ``[F, H, W, C]``.
+
+    Raises:
+        DatasetError: the recording has no such frames.
+    """
+    frames = _find_frames(stream, name)
+    index = np.clip(np.searchsorted(frames.t_us, t_us, side="left") - 1, 0, len(frames.t_us) - 1)
+    images = frames.images[index]
+    if images.ndim == 3:
+        images = images[..., None]
+    if name == "gray" and images.shape[-1] == 3:
+        images = np.round(images @ np.array([0.299, 0.587, 0.114]))[..., None].astype(np.uint8)
+    return images
+
+
+def crop_resize(images: np.ndarray, box: Box | None, size: tuple[int, int]) -> torch.Tensor:
+    """Crop uint8 images ``[F, H, W, C]`` to `box` (zeros outside the image) and resize: uint8 ``[F, C, *size]``."""
+    x = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float()  # [F, C, H, W]
+    if box is not None:
+        left, top, width, height = box
+        x = functional.pad(x, (-left, left + width - x.shape[3], -top, top + height - x.shape[2]))
+    x = functional.interpolate(x, size=size, mode="bilinear", antialias=True, align_corners=False)
+    return x.round_().clamp_(0, 255).to(torch.uint8)
+
+
+class ClipTensors(Dataset):
+    """The clips of a data set as tensors, made once and kept in a content-keyed cache.
+
+    Args:
+        data: The clips.
+        input: How a clip becomes a tensor.
+        cache: Where the tensors are kept.
+        boxes: Face box per clip (same order), None for the whole sensor.
+        show_progress: Show a bar while tensors are made.
+
+    Each item is ``(x, label, length)``: uint8 ``[T, C, H, W]``, class index, number of valid steps.
+    """
+
+    def __init__(
+        self,
+        data: ManifestDataset,
+        input: ClipInput,
+        cache: ArrayCache,
+        *,
+        boxes: Sequence[Box | None] | None = None,
+        show_progress: bool = True,
+    ) -> None:
+        self.data, self.input = data, input
+        self.labels = data.labels
+        self._boxes = list(boxes) if boxes is not None else [clip.box for clip in data.clips]
+        self.lengths = [input.interval(clip)[1] for clip in data.clips]
+        clips = zip(data.clips, self._boxes, strict=True)
+        bar = progress(
+            clips, total=len(data.clips), desc=f"{input.modality} tensors", disable=None if show_progress else True
+        )
+        self._paths = [cache.store(self._key(clip, box), lambda c=clip, b=box: self._build(c, b)) for clip, box in bar]
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int, int]:
+        return torch.from_numpy(np.load(self._paths[index])), self.labels[index], self.lengths[index]
+
+    def indices(self, subjects: Sequence[str]) -> list[int]:
+        """Indices of the clips of `subjects`."""
+        wanted = set(subjects)
+        return [i for i, clip in enumerate(self.data.clips) if clip.subject in wanted]
+
+    def _key(self, clip: Clip, box: Box | None) -> dict[str, object]:
+        return {"format": FORMAT, "clip": content_key(clip), "input": asdict(self.input), "box": list(box or ())}
+
+    def _build(self, clip: Clip, box: Box | None) -> np.ndarray:
+        stream = self.data.load(clip, frames=self.input.modality != "events")
+        start, n_valid = self.input.interval(clip)
+        return self.input(stream, t_start_us=start, n_valid=n_valid, box=box).numpy()
+
+
+def collate(items: Sequence[tuple[torch.Tensor, int, int]]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Batch of `ClipTensors` items: ``[T, N, C, H, W]`` uint8, labels ``[N]``, lengths ``[N]``."""
+    x, labels, lengths = zip(*items, strict=True)
+    return torch.stack(x, dim=1), torch.tensor(labels), torch.tensor(lengths)
+
+
+def _find_frames(stream: EventStream, name: str) -> FrameStream:
+    for candidate in (name, "rgb") if name == "gray" else (name,):
+        if candidate in stream.frames and len(stream.frames[candidate].t_us):
+            return stream.frames[candidate]
+    raise DatasetError(
+        f"the recording has no '{name}' frames",
+        expected="frames recorded beside the events",
+        fix="add a frames_path column to the manifest, or use the modality 'events'",
+    )

@@ -1,0 +1,41 @@
+"""Splits never share a subject between groups."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from snnfer.datasets import Fold, leave_one_subject_out, split_hash
+from snnfer.errors import ProtocolError
+
+SUBJECTS = st.lists(st.text("abcdef", min_size=1, max_size=3), min_size=4, max_size=12, unique=True)
+
+
+@given(SUBJECTS, st.integers(0, 2), st.integers(0, 5))
+def test_every_subject_is_tested_once_and_never_seen_in_its_own_fold(subjects, n_validation, seed):
+    folds = leave_one_subject_out(subjects, n_validation_subjects=n_validation, seed=seed)
+    assert sorted(s for fold in folds for s in fold.test) == sorted(subjects)
+    for fold in folds:
+        assert set(fold.train) | set(fold.validation) == set(subjects) - set(fold.test)
+        assert not set(fold.train) & set(fold.validation)
+        assert len(fold.validation) == n_validation
+
+
+@given(SUBJECTS)
+def test_folds_depend_on_the_subjects_alone_not_on_their_order_or_multiplicity(subjects):
+    assert leave_one_subject_out(subjects) == leave_one_subject_out([*reversed(subjects), subjects[0]])
+
+
+def test_a_fold_that_shares_a_subject_is_refused():
+    with pytest.raises(ProtocolError, match="'s1' is in the training and the test group"):
+        Fold("x", train=("s0", "s1"), test=("s1",))
+
+
+def test_too_few_subjects_are_refused_with_the_way_out():
+    with pytest.raises(ProtocolError, match="at least 3 subjects.*selection=last_epoch"):
+        leave_one_subject_out(["a", "b"], n_validation_subjects=1)
+
+
+def test_the_split_hash_changes_with_any_membership():
+    folds = leave_one_subject_out(["a", "b", "c"])
+    assert split_hash(folds) == split_hash(leave_one_subject_out(["c", "b", "a"]))
+    assert split_hash(folds) != split_hash(leave_one_subject_out(["a", "b", "c"], n_validation_subjects=1))
