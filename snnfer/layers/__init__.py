@@ -1,0 +1,24 @@
+"""Building blocks of spiking networks on ``[T, N, ...]``.
+
+Examples:
+    >>> import torch
+    >>> from torch import nn
+    >>> network = SpikingSequential(SpikingConv2d(2, 8), nn.Flatten(2), SpikingLinear(8 * 8 * 8, 20), Voting(10))
+    >>> network(torch.rand(4, 1, 2, 16, 16)).shape
+    torch.Size([4, 1, 2])
+"""
+
+from snnfer.layers._streaming import SpikingSequential, Streaming, apply_with_state
+from snnfer.layers.blocks import SpikingConv2d, SpikingLinear
+from snnfer.layers.time import TimeConstantDropout, TimeDistributed, Voting
+
+__all__ = [
+    "SpikingConv2d",
+    "SpikingLinear",
+    "SpikingSequential",
+    "Streaming",
+    "TimeConstantDropout",
+    "TimeDistributed",
+    "Voting",
+    "apply_with_state",
+]

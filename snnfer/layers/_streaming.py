@@ -1,0 +1,90 @@
+"""Streaming: which modules have a state, and how a chain of modules passes it on."""
+
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import nn
+
+from snnfer.errors import ShapeError, StateError
+
+
+@runtime_checkable
+class Streaming(Protocol):
+    """A module that can go on from a state: `snnfer.neurons.Neuron`, the spiking blocks, `SpikingSequential`."""
+
+    def forward_with_state(self, x: torch.Tensor, state: Any = None) -> tuple[torch.Tensor, Any]:
+        """Output and the state after the last step; `state` None means rest."""
+        ...
+
+
+def apply_with_state(module: nn.Module, x: torch.Tensor, state: Any = None) -> tuple[torch.Tensor, Any]:
+    """Apply `module`; one without memory has the state None."""
+    if isinstance(module, Streaming):
+        return module.forward_with_state(x, state)
+    return module(x), None
+
+
+class SpikingSequential(nn.Sequential):
+    """A chain of modules on ``[T, N, ...]`` that passes the states of its members on.
+
+    In training mode every member sees the whole sequence at once, so that normalisation layers use the statistics of
+    all steps. In evaluation mode the chain runs step by step: the memory does not grow with the number of steps, and
+    any cut of a sequence into chunks gives the same bits, although matrix products round differently for different
+    batch sizes. Members are therefore called once per step, with a sequence of one step.
+
+    Args:
+        *modules: Modules from ``[T, N, ...]`` to ``[T, N, ...]``, or one ordered dictionary of them.
+
+    Shape:
+        - Input, output: :math:`(T, N, ...)`, at least one step.
+
+    Raises:
+        ShapeError: the sequence has no steps.
+        StateError: the state belongs to a chain of another length.
+
+    Examples:
+        >>> from snnfer.neurons import LIF
+        >>> chain = SpikingSequential(nn.Linear(4, 3), LIF()).eval()
+        >>> x = torch.rand(6, 2, 4)
+        >>> first, state = chain.forward_with_state(x[:1])
+        >>> rest, state = chain.forward_with_state(x[1:], state)
+        >>> torch.equal(torch.cat([first, rest]), chain(x))
+        True
+    """
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.forward_with_state(x)[0]
+
+    def forward_with_state(
+        self, x: torch.Tensor, state: tuple[Any, ...] | None = None
+    ) -> tuple[torch.Tensor, tuple[Any, ...]]:
+        """Output ``[T, N, ...]`` and the states of all members after the last step."""
+        if not len(x):
+            raise ShapeError(f"the input has shape {list(x.shape)}", expected="at least one time step [T, N, ...]")
+        if self.training or len(x) == 1:
+            return self._forward_members(x, state)
+        outputs = []
+        for step in x.split(1):
+            output, state = self._forward_members(step, state)
+            outputs.append(output)
+        return torch.cat(outputs), state  # type: ignore[return-value]
+
+    def _forward_members(self, x: torch.Tensor, state: tuple[Any, ...] | None) -> tuple[torch.Tensor, tuple[Any, ...]]:
+        before = self._split_state(state)
+        after = []
+        for module, member_state in zip(self, before, strict=True):
+            x, new_state = apply_with_state(module, x, member_state)
+            after.append(new_state)
+        return x, tuple(after)
+
+    def _split_state(self, state: tuple[Any, ...] | None) -> tuple[Any, ...]:
+        if state is None:
+            return (None,) * len(self)
+        if not isinstance(state, tuple) or len(state) != len(self):
+            found = f"{len(state)} entries" if isinstance(state, tuple) else type(state).__name__
+            raise StateError(
+                f"a state of {found} for a chain of {len(self)} modules",
+                cause="the state of another model",
+                fix="pass state=None to start from rest",
+            )
+        return state

@@ -1,0 +1,76 @@
+"""The registry of models: `create_model`, `list_models`, `register_model`."""
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+
+from snnfer import _registry
+from snnfer.errors import ConfigError
+
+_MODELS: dict[str, Callable[..., nn.Module]] = {}
+
+
+def register_model(factory: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
+    """Decorator: make a factory function known to `create_model` under its own name.
+
+    The factory takes keyword-only arguments with JSON-able defaults. The model it returns gets the attribute `config`:
+    its name and all arguments, so that ``create_model(**model.config)`` builds the same model again.
+
+    Raises:
+        ConfigError: a model of this name exists.
+    """
+
+    @functools.wraps(factory)
+    def build(**kwargs: Any) -> nn.Module:
+        config = _complete(factory, kwargs)
+        model = factory(**config)
+        model.config = {"name": factory.__name__, **config}  # type: ignore[assignment]
+        return model
+
+    _registry.register(_MODELS, build, name=factory.__name__)
+    return build
+
+
+def create_model(name: str, **kwargs: Any) -> nn.Module:
+    """Build a model by name.
+
+    Args:
+        name: One of `list_models()`.
+        **kwargs: Arguments of the model, such as ``n_classes=21, in_channels=2``.
+
+    Raises:
+        ConfigError: unknown name or argument; the message names the nearest known one.
+
+    Examples:
+        >>> model = create_model("au_snn", n_classes=21, in_channels=2)
+        >>> sum(p.numel() for p in model.parameters())
+        4312470
+        >>> model.config["name"]
+        'au_snn'
+    """
+    return _registry.look_up(_MODELS, name, kind="model")(**kwargs)
+
+
+def list_models(pattern: str = "*") -> list[str]:
+    """Names of the models that match a shell pattern.
+
+    Examples:
+        >>> list_models("au_*")
+        ['au_cnn3d', 'au_snn']
+    """
+    return _registry.names(_MODELS, pattern)
+
+
+def _complete(factory: Callable[..., nn.Module], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """`kwargs` with the defaults filled in, tuples as lists (what JSON gives back)."""
+    known = inspect.signature(factory).parameters
+    for key in kwargs:
+        if key not in known:
+            raise ConfigError(
+                f"unknown argument '{key}' of model '{factory.__name__}'", expected="one of " + ", ".join(known)
+            )
+    values = {key: kwargs.get(key, parameter.default) for key, parameter in known.items()}
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
