@@ -80,9 +80,7 @@ class Representation(ABC):
                 expected="one size in a batch",
                 fix=f"set the size, e.g. {type(self).__name__}(size=(64, 64))",
             )
-        lengths = torch.tensor(
-            [self.count_steps(s, **{n: v[i] for n, v in given.items()}) for i, s in enumerate(streams)]
-        )
+        lengths = [self.count_steps(stream, **chosen) for stream, chosen in zip(streams, each, strict=True)]
         return torch.nn.utils.rnn.pad_sequence(tensors), torch.tensor(lengths)  # [T, N, C, H, W], [N]
 
     @abstractmethod
