@@ -2,12 +2,13 @@
 
 import difflib
 import fnmatch
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from snnfer.errors import ConfigError
 
 F = TypeVar("F", bound=Callable[..., Any])
+V = TypeVar("V")
 
 
 def register(registry: dict[str, Callable[..., Any]], factory: F, *, name: str | None = None) -> F:
@@ -19,7 +20,7 @@ def register(registry: dict[str, Callable[..., Any]], factory: F, *, name: str |
     return factory
 
 
-def look_up(registry: dict[str, F], name: str, *, kind: str) -> F:
+def look_up(registry: Mapping[str, V], name: str, *, kind: str) -> V:
     """Return the entry called `name`; an unknown name raises `ConfigError` with the nearest one."""
     if name in registry:
         return registry[name]

@@ -3,7 +3,11 @@
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from snnfer.events import EventStream, FrameStream
+from snnfer.events.hdf5 import write_hdf5
 
 
 @pytest.fixture(scope="session")
@@ -14,3 +18,33 @@ def samples() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real recordings at '{folder}'; set SNNFER_SAMPLES to the folder that holds them")
     return folder
+
+
+@pytest.fixture
+def toy_manifest(tmp_path: Path) -> Path:
+    """Folder with a manifest of 3 subjects x 3 Action Units x 2 clips: each class moves another corner of the image."""
+    folder = tmp_path / "toy"
+    folder.mkdir()
+    rows = ["subject,au,sensor,path,t_start_us,t_end_us"]
+    for s, subject in enumerate(("anna", "ben", "cleo")):
+        for c, au in enumerate((2, 12, 45)):
+            for repetition in range(2):
+                name = f"{subject}-au{au}-{repetition}.h5"
+                write_hdf5(folder / name, _toy_recording(np.random.default_rng([s, c, repetition]), corner=c))
+                rows.append(f"{subject},{au},davis346,{name},0,300000")
+    (folder / "manifest.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return folder
+
+
+def _toy_recording(generator: np.random.Generator, *, corner: int) -> EventStream:
+    """300 ms at 32 x 32: 1,500 events in one corner, 300 anywhere, and RGB frames that brighten there."""
+    left, top = ((0, 0), (16, 0), (0, 16))[corner]
+    t = np.sort(generator.integers(0, 300_000, 1800))
+    moving = np.arange(1800) < 1500
+    generator.shuffle(moving)
+    size = np.where(moving, 16, 32)
+    x, y = ((generator.random((2, 1800)) * size).astype(int) + np.where(moving, [[left], [top]], 0)).tolist()
+    images = generator.integers(90, 110, (10, 32, 32, 3), dtype=np.uint8)
+    images[:, top : top + 16, left : left + 16] += np.arange(10, dtype=np.uint8)[:, None, None, None] * 8
+    frames = {"rgb": FrameStream(np.arange(10) * 30_000, images)}
+    return EventStream.from_arrays(t, x, y, generator.integers(0, 2, 1800), 32, 32, frames=frames)

@@ -10,7 +10,7 @@ from snnfer._config import apply_overrides, build_config, config_hash, read_yaml
 from snnfer._registry import look_up
 from snnfer.datasets import N_CHANNELS, ClipInput
 from snnfer.errors import ConfigError
-from snnfer.models import MODELS
+from snnfer.models import list_models
 from snnfer.training import TrainConfig
 
 
@@ -131,7 +131,7 @@ class BenchmarkConfig:
             if modality not in N_CHANNELS:
                 raise ConfigError(f"unknown modality '{modality}'", expected="one of " + ", ".join(N_CHANNELS))
         for model in self.models:
-            look_up(MODELS, model.name, kind="model")
+            look_up(dict.fromkeys(list_models()), model.name, kind="model")
             self.train_config(model)
         known = {f"{model.name}/{modality}" for model in self.models for modality in self.modalities_of(model)}
         for pair in self.controls.label_permuted:

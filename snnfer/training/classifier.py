@@ -1,6 +1,5 @@
 """Training one clip classifier on some subjects of a data set, from initialisation to a usable model."""
 
-import inspect
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,7 +9,7 @@ import torch
 from torch.utils.data import Dataset
 
 from snnfer.datasets import N_CHANNELS, ClipTensors
-from snnfer.models import MODELS, create_model
+from snnfer.models import create_model
 from snnfer.training.checkpoint import TrainedModel
 from snnfer.training.config import TrainConfig
 from snnfer.training.fitting import OnEpoch, fit
@@ -49,9 +48,7 @@ def train_classifier(
     mean, std = input_statistics(clips, train)
     torch.manual_seed(seed)
     network = create_model(
-        model,
-        **{**_input_size(model, clips.input.size), "n_classes": n_classes, "in_channels": N_CHANNELS[modality]},
-        **model_args,
+        model, n_classes=n_classes, in_channels=N_CHANNELS[modality], size=clips.input.size, **model_args
     )
     network = fit(
         network,
@@ -105,8 +102,3 @@ def input_statistics(clips: ClipTensors, indices: Sequence[int]) -> tuple[tuple[
     mean = total / count
     std = (square / count - mean.square()).clamp_min(1e-6).sqrt()
     return tuple(mean.tolist()), tuple(std.tolist())
-
-
-def _input_size(model: str, size: tuple[int, int]) -> dict[str, Any]:
-    """``size`` for models whose parameters depend on it."""
-    return {"size": size} if model in MODELS and "size" in inspect.signature(MODELS[model]).parameters else {}

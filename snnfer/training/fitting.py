@@ -56,13 +56,9 @@ def fit(
     folder = Path(checkpoint_dir)
     select = config.selection == "inner_subjects"
     module = ClipClassifier(model, config, n_classes=n_classes, mean=mean, std=std, seed=seed)
-    last = ModelCheckpoint(folder, filename="last", save_on_train_epoch_end=True, enable_version_counter=False)
-    last.FILE_EXTENSION = ".safetensors"
-    callbacks: list[Callback] = [last]
+    callbacks: list[Callback] = [_Checkpoint(folder, filename="last", save_on_train_epoch_end=True)]
     if select:
-        best = ModelCheckpoint(folder, filename="best", monitor="validation_loss", enable_version_counter=False)
-        best.FILE_EXTENSION = ".safetensors"
-        callbacks.insert(0, best)
+        callbacks.insert(0, _Checkpoint(folder, filename="best", monitor="validation_loss"))
     if on_epoch:
         callbacks.append(_Report(on_epoch))
     with _quiet_lightning(), torch.random.fork_rng(devices=[]):
@@ -121,6 +117,15 @@ class SafetensorsIO(CheckpointIO):
 
     def remove_checkpoint(self, path: Any) -> None:
         Path(path).unlink(missing_ok=True)
+
+
+class _Checkpoint(ModelCheckpoint):
+    """One safetensors file that each save replaces."""
+
+    FILE_EXTENSION = ".safetensors"
+
+    def __init__(self, folder: Path, **options: Any) -> None:
+        super().__init__(folder, enable_version_counter=False, **options)
 
 
 class _Report(Callback):

@@ -1,0 +1,164 @@
+"""The benchmark from config to report on toy recordings, its resumption, and its guards."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from snnfer.benchmark import load_config, run
+from snnfer.benchmark.jobs import list_jobs
+from snnfer.errors import ConfigError, DatasetError
+
+PARTS = ("manifest.json", "predictions.parquet", "metrics.json", "ops.json", "report.html", "examples.npz")
+
+
+@pytest.fixture
+def config_file(tmp_path, toy_manifest, monkeypatch):
+    """A small benchmark on the toy recordings."""
+    monkeypatch.setenv("SNNFER_CACHE", str(tmp_path / "cache"))
+    values = {
+        "name": "toy",
+        "models": [{"name": "au_snn", "args": {"channels": 4, "hidden": 16}}],
+        "modalities": ["events", "rgb"],
+        "data": {"dataset": "manifest", "root": str(toy_manifest), "n_steps": 10, "size": [16, 16], "crop": "none"},
+        "train": {"epochs": 3, "batch_size": 4, "threads": 1},
+        "controls": {"label_permuted": ["au_snn/events"]},
+    }
+    path = tmp_path / "toy.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return path
+
+
+def scores(run_dir):
+    """The predictions table in a fixed order, and its scores as one array."""
+    table = pd.read_parquet(run_dir / "predictions.parquet")
+    table = table.sort_values(["model", "modality", "variant", "seed", "clip"]).reset_index(drop=True)
+    return table, np.stack(table["scores"].tolist())
+
+
+def test_a_run_leaves_every_part_and_one_row_per_clip_and_network(config_file, tmp_path):
+    run_dir = run(config_file, out=tmp_path / "runs")
+    assert all((run_dir / part).is_file() for part in PARTS)
+    table, values = scores(run_dir)
+    manifest = json.loads((run_dir / "manifest.json").read_text())
+    n_clips = manifest["n_clips"]
+    counts = table.groupby(["model", "modality", "variant"]).size().to_dict()
+    networks = {("au_snn", "events", "standard"), ("au_snn", "rgb", "standard"), ("au_snn", "events", "label_permuted")}
+    controls = {(name, m, "control") for name in ("majority", "linear_probe") for m in ("events", "rgb")}
+    assert counts == dict.fromkeys(networks | controls, n_clips)
+    assert (table["fold"] == table["subject"]).all()
+    assert np.isfinite(values).all()
+    assert manifest["complete"]
+    assert not list(run_dir.glob("jobs/*/checkpoint"))
+
+
+def test_the_linear_probe_learns_the_toy_classes(config_file, tmp_path):
+    table, values = scores(run(config_file, out=tmp_path / "runs", overrides=["train.epochs=1"]))
+    probe = ((table["model"] == "linear_probe") & (table["modality"] == "events")).to_numpy()
+    assert (values.argmax(1) == table["y_true"])[probe].mean() > 0.9
+
+
+def test_a_second_run_trains_nothing_and_keeps_every_number(config_file, tmp_path):
+    run_dir = run(config_file, out=tmp_path / "runs")
+    stamps = {path: path.stat().st_mtime_ns for path in run_dir.glob("jobs/*/*.parquet")}
+    before = scores(run_dir)[1]
+    assert run(config_file, out=tmp_path / "runs") == run_dir
+    assert {path: path.stat().st_mtime_ns for path in run_dir.glob("jobs/*/*.parquet")} == stamps
+    assert np.array_equal(scores(run_dir)[1], before)
+
+
+def test_several_processes_give_the_numbers_of_one(config_file, tmp_path):
+    one = scores(run(config_file, out=tmp_path / "one"))[1]
+    two = scores(run(config_file, out=tmp_path / "two", jobs=2))[1]
+    assert np.array_equal(one, two)
+
+
+def test_killed_in_the_middle_of_a_fold_it_ends_with_the_same_predictions(config_file, tmp_path):
+    options = ["train.epochs=12", "modalities=[events]", "controls.label_permuted=[]"]
+    whole = scores(run(config_file, out=tmp_path / "whole", overrides=options))[1]
+    command = [sys.executable, "-m", "snnfer.cli.main", "benchmark", "run", str(config_file)]
+    command += ["--out", str(tmp_path / "killed"), *(part for option in options for part in ("--set", option))]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ)
+    kill_in_second_fold(process, tmp_path / "killed")
+    run_dir = next((tmp_path / "killed").iterdir())
+    assert list(run_dir.glob("jobs/*/checkpoint/last.safetensors"))
+    assert not (run_dir / "report.html").exists()
+    subprocess.run(command, check=True, capture_output=True)
+    assert np.array_equal(scores(run_dir)[1], whole)
+
+
+def kill_in_second_fold(process, out):
+    """SIGKILL once the first fold is complete and the second has a checkpoint."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        if list(out.glob("*/jobs/*/predictions.parquet")) and list(out.glob("*/jobs/*/checkpoint/last.safetensors")):
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            return
+        assert process.poll() is None, "the run ended before it could be killed"
+        time.sleep(0.005)
+    pytest.fail("no checkpoint within two minutes")
+
+
+def test_inner_subjects_select_the_epoch_without_the_test_subject(config_file, tmp_path):
+    run_dir = run(config_file, out=tmp_path / "runs", overrides=["train.selection=inner_subjects"])
+    for path in run_dir.glob("jobs/*/model/config.json"):
+        training = json.loads(path.read_text())["training"]
+        groups = [training[name] for name in ("train_subjects", "validation_subjects", "held_out_subjects")]
+        assert [len(group) for group in groups] == [1, 1, 1]
+        assert len({subject for group in groups for subject in group}) == 3
+
+
+def test_changed_data_are_not_mixed_into_a_run(config_file, toy_manifest, tmp_path):
+    run(config_file, out=tmp_path / "runs", overrides=["train.epochs=1"])
+    text = (toy_manifest / "manifest.csv").read_text().splitlines()
+    (toy_manifest / "manifest.csv").write_text("\n".join(text[:-1]) + "\n")
+    with pytest.raises(ConfigError, match="begun with other data"):
+        run(config_file, out=tmp_path / "runs", overrides=["train.epochs=1"])
+
+
+def test_shards_divide_the_jobs_and_together_complete_the_run(config_file, tmp_path):
+    for i in (1, 2):
+        run_dir = run(config_file, out=tmp_path / "runs", overrides=["train.epochs=1"], shard=(i, 2))
+        assert json.loads((run_dir / "manifest.json").read_text())["complete"] == (i == 2)
+
+
+def test_the_run_id_follows_the_effective_config(config_file):
+    first = load_config(config_file)
+    assert load_config(config_file, ["train.epochs=3"]).run_id == first.run_id
+    assert load_config(config_file, ["train.epochs=4"]).run_id != first.run_id
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("train.epohcs=3", "did you mean 'train.epochs'"),
+        ("train.epochs=many", "train.epochs"),
+        ("train.epochs=0", "a value above 0"),
+        ("modalities=[sound]", "unknown modality 'sound'"),
+        ("models=[{name: au_snnn}]", "use 'au_snn'"),
+        ("controls.label_permuted=[au_snn/gray]", "label_permuted names 'au_snn/gray'"),
+        ("protocol.folds=[nobody]", "unknown subject 'nobody'"),
+    ],
+)
+def test_a_wrong_setting_is_one_clear_sentence(config_file, tmp_path, override, message):
+    with pytest.raises(ConfigError, match=message):
+        run(config_file, out=tmp_path / "runs", overrides=[override])
+
+
+def test_a_missing_box_column_says_what_to_do(config_file, tmp_path):
+    with pytest.raises(DatasetError, match="no face box.*data.crop=face"):
+        run(config_file, out=tmp_path / "runs", overrides=["data.crop=manifest"])
+
+
+def test_jobs_cover_models_modalities_seeds_and_folds(config_file):
+    config = load_config(config_file, ["seeds=[0,1]"])
+    jobs = list_jobs(config, ("a", "b", "c"))
+    assert len({job.name for job in jobs}) == len(jobs) == 2 * 3 * 3  # seeds, folds, networks with the control
