@@ -81,7 +81,7 @@ class ATan(Surrogate):
     alpha: float = 2.0
 
     def derivative_(self, u: torch.Tensor) -> torch.Tensor:
-        u.square_().mul_((math.pi / 2 * self.alpha) ** 2).add_(1).reciprocal_()
+        torch.addcmul(u.new_ones(()), u, u, value=(math.pi / 2 * self.alpha) ** 2, out=u).reciprocal_()
         return u if self.alpha == 2 else u.mul_(self.alpha / 2)
 
 

@@ -18,7 +18,7 @@ from torch.utils.data import Dataset, Sampler
 from snnfer.errors import CheckpointError
 from snnfer.training.checkpoint import load_state, save_state
 from snnfer.training.config import TrainConfig
-from snnfer.training.module import ClipClassifier, epoch_seed
+from snnfer.training.module import ClipClassifier, derived_seed
 from snnfer.training.scoring import clip_loader
 
 OnEpoch = Callable[[int, float], None]
@@ -102,7 +102,7 @@ class SeededSampler(Sampler[int]):
         return self.n
 
     def __iter__(self) -> Iterator[int]:
-        generator = torch.Generator().manual_seed(epoch_seed(self.seed, self.epoch))
+        generator = torch.Generator().manual_seed(derived_seed(self.seed, self.epoch))
         return iter(torch.randperm(self.n, generator=generator).tolist())
 
 

@@ -15,8 +15,8 @@ Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 class ClipClassifier(lightning.LightningModule):
     """Trains a model that maps ``[T, N, C, H, W]`` to class scores ``[N, K]``.
 
-    The random numbers of each epoch depend on `seed` and the epoch alone, so that a run that was interrupted and
-    resumed ends with the same weights as one that was not.
+    The random numbers of each step depend on `seed` and the number of the step alone, so that a run that was
+    interrupted and resumed ends with the same weights as one that was not.
 
     Args:
         model: Called as ``model(x, lengths=lengths)``.
@@ -45,13 +45,13 @@ class ClipClassifier(lightning.LightningModule):
         return self.model(normalise(x, self.mean, self.std), lengths=lengths)
 
     def on_train_epoch_start(self) -> None:
-        """Set this epoch's random state and learning rate."""
-        torch.manual_seed(epoch_seed(self.seed, self.current_epoch))
+        """Set this epoch's learning rate."""
         rate = learning_rate(self.config, self.current_epoch)
         for group in self.optimizers().param_groups:  # type: ignore[union-attr]
             group["lr"] = rate
 
     def training_step(self, batch: Batch, batch_index: int) -> torch.Tensor:
+        torch.manual_seed(derived_seed(self.seed, self.global_step))
         x, labels, lengths = batch
         loss = self._loss(self(self._augment(x), lengths), labels)
         self.log("train_loss", loss, batch_size=len(labels), on_step=False, on_epoch=True)
@@ -86,9 +86,9 @@ def learning_rate(config: TrainConfig, epoch: int) -> float:
     return config.learning_rate * 0.5 * (1 + math.cos(math.pi * epoch / config.epochs))
 
 
-def epoch_seed(seed: int, epoch: int) -> int:
-    """Seed of one epoch; a large odd stride keeps runs with neighbouring seeds apart."""
-    return (seed * 1_000_003 + epoch) % 2**63
+def derived_seed(seed: int, number: int) -> int:
+    """Seed of one epoch or step of a run; a large odd stride keeps runs with neighbouring seeds apart."""
+    return (seed * 1_000_003 + number) % 2**63
 
 
 def random_shift(x: torch.Tensor, *, max_px: int, max_steps: int) -> torch.Tensor:
