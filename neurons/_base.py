@@ -54,8 +54,8 @@ class Neuron(nn.Module):
         raise NotImplementedError
 
     def settings(self) -> dict[str, Any]:
-        """The constructor arguments of this neuron."""
-        raise NotImplementedError
+        """The constructor arguments of this neuron; empty for a wrapper around another module."""
+        return {}
 
     def extra_repr(self) -> str:
         return ", ".join(f"{key}={value!r}" for key, value in self.settings().items())

@@ -150,6 +150,7 @@ def soft_spiking(x: torch.Tensor, *, theta: float = 0.5, beta: float = 4.0) -> t
         >>> soft_spiking(torch.tensor([[0.4, 0.6]]))[0]
         tensor([[0.0000, 0.6000]])
     """
+    check_input(x)
     return soft_spike(x, theta, beta), None
 
 
@@ -164,8 +165,8 @@ def check_tau(tau: float) -> None:
         )
 
 
-def prepare(x: torch.Tensor, v: torch.Tensor | None, v_rest: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Input and initial potential in the dtype of the integration (float32 for half precision)."""
+def check_input(x: torch.Tensor) -> None:
+    """Raise unless `x` holds floats and has the dimensions ``[T, N, *]``."""
     if x.ndim < 2:
         raise ShapeError(
             f"the input of a neuron has shape {list(x.shape)}",
@@ -174,6 +175,11 @@ def prepare(x: torch.Tensor, v: torch.Tensor | None, v_rest: float) -> tuple[tor
         )
     if not x.is_floating_point():
         raise SnnferError(f"the input of a neuron has dtype {x.dtype}", expected="floats", fix="call x.float()")
+
+
+def prepare(x: torch.Tensor, v: torch.Tensor | None, v_rest: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Input and initial potential in the dtype of the integration (float32 for half precision)."""
+    check_input(x)
     current = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
     if v is None:
         like = current[0] if len(x) else current.new_empty(x.shape[1:])
