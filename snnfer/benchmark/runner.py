@@ -2,13 +2,9 @@
 
 import dataclasses
 import os
-import platform
 import shutil
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +14,12 @@ from snnfer._optional import require
 from snnfer.benchmark.config import BenchmarkConfig, load_config
 from snnfer.benchmark.controls import control_rows
 from snnfer.benchmark.data import describe, load_dataset, load_tensors
+from snnfer.benchmark.environment import git_revision, hardware, versions
 from snnfer.benchmark.jobs import Job, list_jobs, predictions_schema, select_folds, write_predictions
 from snnfer.benchmark.pool import run_jobs
+from snnfer.benchmark.store import EXAMPLES, MANIFEST, OPERATIONS, PREDICTIONS, read_manifest
 from snnfer.datasets import ClipTensors, ManifestDataset, split_hash
 from snnfer.errors import ConfigError, ProtocolError
-
-PREDICTIONS = "predictions.parquet"
 
 
 def run(
@@ -103,12 +99,10 @@ def _only_one_process(run_dir: Path, shard: tuple[int, int]) -> Any:
 
 def _start_manifest(run_dir: Path, settings: BenchmarkConfig, data: ManifestDataset, command: str) -> dict[str, Any]:
     """Write ``manifest.json`` and return it; refuse a folder whose data have changed since it was begun."""
-    path = run_dir / "manifest.json"
+    path = run_dir / MANIFEST
     description = describe(data, settings.data)
     if path.is_file():
-        import json
-
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = read_manifest(run_dir)
         if record["data"]["fingerprint"] != description["fingerprint"]:
             raise ConfigError(
                 f"'{run_dir}' was begun with other data",
@@ -188,10 +182,10 @@ def _finish(
     _merge(run_dir / PREDICTIONS, [part / PREDICTIONS for _, part in complete], controls)
     record["complete"] = len(complete) == len(jobs)
     record["missing_jobs"] = [job.name for job in jobs if (run_dir / "jobs" / job.name) not in [p for _, p in complete]]
-    write_json(run_dir / "manifest.json", record)
+    write_json(run_dir / MANIFEST, record)
     if complete:
-        write_operations(run_dir / "ops.json", complete, clips)
-        write_examples(run_dir / "examples.npz", complete, clips)
+        write_operations(run_dir / OPERATIONS, complete, clips)
+        write_examples(run_dir / EXAMPLES, complete, clips)
     write_report(run_dir)
 
 
@@ -199,49 +193,3 @@ def _merge(path: Path, parts: Sequence[Path], controls: list[dict[str, Any]]) ->
     parquet = require("pyarrow.parquet", extra="bench")
     rows = [row for part in parts for row in parquet.read_table(part, schema=predictions_schema()).to_pylist()]
     write_predictions(path, rows + controls)
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that decide the numbers."""
-    found = {"python": platform.python_version()}
-    for package in ("snnfer", "torch", "numpy", "lightning", "scikit-learn", "numba"):
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def hardware() -> dict[str, Any]:
-    """Processor, cores and accelerators of this machine."""
-    import torch
-
-    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    return {"processor": _processor(), "cores": os.cpu_count(), "gpus": gpus, "system": platform.platform(terse=True)}
-
-
-def git_revision() -> dict[str, Any]:
-    """Revision and dirty flag of the checkout that snnfer runs from; None where it is an installed package."""
-    here = Path(__file__).resolve().parent
-
-    def git(*arguments: str) -> str:
-        return subprocess.run(
-            ["git", "-C", str(here), *arguments], capture_output=True, text=True, check=True
-        ).stdout.strip()
-
-    try:
-        tracked = git("ls-files", "--error-unmatch", Path(__file__).name)
-        return {"revision": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain"))} if tracked else {}
-    except (OSError, subprocess.CalledProcessError):
-        return {"revision": None, "dirty": None}
-
-
-def _processor() -> str:
-    if sys.platform == "linux":
-        try:
-            for line in Path("/proc/cpuinfo").read_text().splitlines():
-                if line.startswith("model name"):
-                    return line.partition(":")[2].strip()
-        except OSError:
-            pass
-    return platform.processor() or platform.machine()
