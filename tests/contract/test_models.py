@@ -1,0 +1,248 @@
+"""The contract that every registered model keeps."""
+
+import copy
+import json
+import pickle
+
+import pytest
+import torch
+
+from snnfer.errors import ConfigError, ShapeError, StateError
+from snnfer.models import create_model, list_models, register_model
+
+SMALL = {
+    "au_snn": {"n_classes": 4, "size": [16, 16], "channels": 8, "hidden": 32},
+    "au_cnn3d": {"n_classes": 4, "size": [16, 16], "channels": [4, 8, 8, 8], "hidden": 16},
+}
+PARAMETERS = {
+    ("au_snn", ()): 4_312_470,
+    ("au_snn", (("in_channels", 3),)): 4_312_470 + 288,
+    ("au_snn", (("bias", False),)): 4_311_748,
+    ("au_cnn3d", ()): 13_060_437,
+    ("au_cnn3d", (("in_channels", 3),)): 13_062_165,
+    ("au_cnn3d", (("batch_norm", True),)): 13_062_357,
+    ("au_cnn3d", (("batch_norm", True), ("in_channels", 3))): 13_064_085,
+}
+CHANGES = {  # every argument with another value than in SMALL
+    "au_snn": {
+        "n_classes": 5,
+        "in_channels": 3,
+        "size": [20, 12],
+        "channels": 6,
+        "hidden": 20,
+        "votes": 3,
+        "dropout": 0.5,
+        "init_tau": 4.0,
+        "bias": False,
+    },
+    "au_cnn3d": {
+        "n_classes": 5,
+        "in_channels": 3,
+        "size": [32, 16],
+        "channels": [2, 3, 4, 5],
+        "hidden": 20,
+        "dropout": 0.5,
+        "batch_norm": True,
+    },
+}
+SPIKING = [name for name in list_models() if hasattr(create_model(name, **SMALL[name]), "forward_steps")]
+
+
+def make_input(model, *, n_steps=16, n_samples=3):
+    config = model.config
+    shape = (n_steps, n_samples, config["in_channels"], *config["size"])
+    return torch.poisson(torch.full(shape, 0.4), generator=torch.Generator().manual_seed(0))
+
+
+def make_model(name, **kwargs):
+    """A small model whose layers are all active: running statistics that fit the input, and gains that make it fire."""
+    torch.manual_seed(0)
+    model = create_model(name, **{**SMALL[name], **kwargs})
+    with torch.no_grad():
+        for module in model.modules():
+            if isinstance(module, torch.nn.Linear):
+                module.weight.mul_(3)
+            if isinstance(module, torch.nn.BatchNorm2d | torch.nn.BatchNorm3d):
+                module.momentum = 1.0
+        model(make_input(model))
+    return model.eval()
+
+
+def test_the_tables_cover_every_model_and_argument():
+    assert sorted(SMALL) == sorted(CHANGES) == list_models()
+    for name, changes in CHANGES.items():
+        assert {"name", *changes} == set(create_model(name, **SMALL[name]).config)
+
+
+@pytest.mark.parametrize(("name", "kwargs"), list(PARAMETERS))
+def test_parameter_count(name, kwargs):
+    with torch.device("meta"):
+        model = create_model(name, **dict(kwargs))
+    assert sum(p.numel() for p in model.parameters()) == PARAMETERS[name, kwargs]
+
+
+@pytest.mark.parametrize("name", list_models())
+class TestModel:
+    def test_scores_have_one_row_per_sample(self, name):
+        model = make_model(name)
+        scores = model(make_input(model))
+        assert scores.shape == (3, 4)
+        assert scores.std() > 0
+
+    def test_config_rebuilds_the_model(self, name):
+        model = make_model(name, **CHANGES[name])
+        config = json.loads(json.dumps(model.config))
+        assert config["name"] == name
+        rebuilt = create_model(**config).eval()
+        rebuilt.load_state_dict(model.state_dict())
+        assert rebuilt.config == model.config
+        assert torch.equal(rebuilt(make_input(model)), model(make_input(model)))
+
+    def test_every_argument_reaches_the_model(self, name):
+        expected = str(create_model(name, **SMALL[name]))
+        for key, value in CHANGES[name].items():
+            changed = create_model(name, **{**SMALL[name], key: value})
+            assert changed.config[key] == value
+            assert str(changed) != expected or key in ("in_channels", "size"), key
+
+    def test_unknown_arguments_are_refused(self, name):
+        with pytest.raises(ConfigError, match=f"unknown argument 'colour' of model '{name}'; expected one of"):
+            create_model(name, colour="red")
+
+    def test_samples_are_independent(self, name):
+        model = make_model(name)
+        x = make_input(model)
+        order = torch.tensor([2, 0, 1])
+        torch.testing.assert_close(model(x[:, order]), model(x)[order], rtol=1e-5, atol=1e-6)
+
+    def test_padding_with_lengths_gives_the_result_of_the_clip(self, name):
+        model = make_model(name)
+        x, lengths = make_input(model), torch.tensor([16, 11, 8])
+        alone = torch.cat([model(x[:length, i : i + 1]) for i, length in enumerate(lengths.tolist())])
+        for padding in (0.0, 7.0):
+            padded = x.clone()
+            for i, length in enumerate(lengths.tolist()):
+                padded[length:, i] = padding
+            torch.testing.assert_close(model(padded, lengths=lengths), alone, rtol=1e-5, atol=1e-6)
+        assert not torch.allclose(model(x), alone)
+
+    def test_any_dtype_of_input(self, name):
+        model = make_model(name)
+        x = make_input(model)
+        for dtype in (torch.uint8, torch.int64, torch.float64, torch.float16):
+            assert torch.equal(model(x.to(dtype)), model(x))
+        double = copy.deepcopy(model).double()
+        assert double(x).dtype == torch.float64
+
+    def test_training_reaches_every_parameter(self, name):
+        model = make_model(name).train()
+        model(make_input(model), lengths=torch.tensor([16, 12, 9])).square().sum().backward()
+        for key, parameter in model.named_parameters():
+            assert parameter.grad is not None, key
+            assert parameter.grad.isfinite().all(), key
+            assert parameter.grad.abs().sum() > 0, key
+
+    def test_state_dict_deepcopy_and_pickle(self, name):
+        model = make_model(name)
+        x = make_input(model)
+        for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+            assert torch.equal(other(x), model(x))
+            assert other.config == model.config
+        assert not any("state" in key for key in model.state_dict())
+
+    def test_wrong_shapes_are_refused(self, name):
+        model = make_model(name)
+        x = make_input(model)
+        with pytest.raises(ShapeError, match=r"input has shape \[16, 2, 16, 16\]; expected 5 dimensions"):
+            model(x[:, 0])
+        with pytest.raises(ShapeError, match=r"the input has 1 channels .*fix: create_model\(\.\.\., in_channels=1\)"):
+            model(x[:, :, :1])
+        with pytest.raises(ShapeError, match=r"the input has 16 x 15 pixels .*expected 16 x 16 pixels"):
+            model(x[..., 1:])
+        with pytest.raises(ShapeError, match="at least one time step"):
+            model(x[:0])
+
+    def test_wrong_lengths_are_refused(self, name):
+        model = make_model(name)
+        x = make_input(model)
+        with pytest.raises(ShapeError, match=r"lengths has shape \[2\]; expected \[3\]"):
+            model(x, lengths=torch.tensor([16, 16]))
+        for lengths in ([16, 16, 17], [0, 16, 16], [9.0, 9.0, 9.0]):
+            with pytest.raises(ShapeError, match="whole numbers of time steps between 1 and 16"):
+                model(x, lengths=torch.tensor(lengths))
+
+    def test_a_size_too_small_is_refused(self, name):
+        with pytest.raises(ShapeError, match=r"size = \(3, 64\)"):
+            create_model(name, size=(3, 64))
+
+    def test_empty_batch(self, name):
+        model = make_model(name)
+        assert model(make_input(model)[:, :0]).shape == (0, 4)
+
+
+@pytest.mark.parametrize("name", SPIKING)
+class TestSpikingModel:
+    def test_the_score_is_the_mean_over_steps(self, name):
+        model = make_model(name)
+        x = make_input(model)
+        steps = model.forward_steps(x)
+        assert steps.shape == (16, 3, 4)
+        assert 0 < steps.mean() < 1
+        torch.testing.assert_close(model(x), steps.mean(0))
+
+    @pytest.mark.parametrize("chunks", [[1] * 16, [3, 13], [15, 1]])
+    def test_streaming_equals_the_whole_bit_for_bit(self, name, chunks):
+        model = make_model(name)
+        x = make_input(model)
+        whole = model.forward_steps(x)
+        outputs, state = [], None
+        for chunk in x.split(chunks):
+            y, state = model.forward_with_state(chunk, state)
+            outputs.append(y)
+        assert torch.equal(torch.cat(outputs), whole)
+        assert state is not None
+
+    def test_with_and_without_gradients_the_bits_are_the_same(self, name):
+        model = make_model(name)
+        x = make_input(model)
+        with torch.no_grad():
+            expected = model(x)
+        assert torch.equal(model(x), expected)
+
+    def test_nothing_is_kept(self, name):
+        model = make_model(name)
+        x = make_input(model)
+        assert torch.equal(model(x), model(x))
+
+    def test_a_state_of_another_batch_is_refused(self, name):
+        model = make_model(name)
+        x = make_input(model)
+        _, state = model.forward_with_state(x)
+        with pytest.raises(StateError, match="expected a state of shape"):
+            model.forward_with_state(x[:, :2], state)
+        with pytest.raises(StateError, match=r"a state of 2 entries for a chain of \d modules"):
+            model.forward_with_state(x, state[:2])
+        with pytest.raises(StateError, match="a state of dict"):
+            model.forward_with_state(x, {})
+
+
+def test_registering_a_name_twice_is_refused():
+    def au_snn():
+        raise AssertionError("never called")
+
+    with pytest.raises(ConfigError, match="'au_snn' is registered twice"):
+        register_model(au_snn)
+
+
+def test_unknown_models_are_answered_with_the_nearest():
+    with pytest.raises(ConfigError, match=r"unknown model 'au_snm'; .*fix: use 'au_snn'"):
+        create_model("au_snm")
+
+
+def test_short_clips_are_refused_by_the_3d_network():
+    model = make_model("au_cnn3d")
+    x = make_input(model)
+    with pytest.raises(ShapeError, match="a clip of 7 time steps; expected at least 8"):
+        model(x[:7])
+    with pytest.raises(ShapeError, match="a clip of 5 time steps; expected at least 8"):
+        model(x, lengths=torch.tensor([16, 16, 5]))

@@ -1,0 +1,105 @@
+"""Spiking blocks and chains against the same layers written out."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from snnfer.errors import ShapeError, StateError
+from snnfer.layers import SpikingConv2d, SpikingLinear, SpikingSequential, Streaming, TimeConstantDropout
+from snnfer.neurons import IF, LIF, PLIF
+
+
+def test_spiking_convolution_is_its_parts_in_order():
+    torch.manual_seed(0)
+    block = SpikingConv2d(2, 4, neuron=LIF(decay_input=False)).eval()
+    x = 4 * torch.rand(5, 3, 2, 8, 8)
+    with torch.no_grad():
+        current = torch.stack([block.norm(F.conv2d(step, block.conv.weight, padding=1)) for step in x])
+        expected = torch.stack([F.max_pool2d(spikes, 2) for spikes in block.neuron(current)])
+        y = block(x)
+    assert block.conv.bias is None
+    assert 0 < expected.mean() < 1
+    assert (y != expected).float().mean() < 1e-3  # convolutions of other batch sizes round differently
+
+
+def test_spiking_convolution_without_norm_and_pool():
+    block = SpikingConv2d(2, 4, kernel_size=5, norm=False, pool=1, neuron=IF())
+    assert block.conv.bias is not None
+    assert block(torch.rand(3, 1, 2, 7, 9)).shape == (3, 1, 4, 7, 9)
+
+
+def test_normalisation_uses_the_statistics_of_all_steps():
+    block = SpikingConv2d(1, 2)
+    x = torch.rand(4, 3, 1, 6, 6)
+    block(x)
+    current = block.conv(x.flatten(0, 1))
+    torch.testing.assert_close(block.norm.running_mean, 0.1 * current.mean((0, 2, 3)))
+
+
+def test_spiking_linear_is_its_parts_in_order():
+    layer = SpikingLinear(6, 4, neuron=PLIF())
+    x = 3 * torch.rand(5, 2, 6)
+    assert torch.equal(layer(x), layer.neuron(layer.linear(x)))
+    assert SpikingLinear(6, 4, bias=False).linear.bias is None
+
+
+def make_chain():
+    return SpikingSequential(
+        SpikingConv2d(1, 4),
+        nn.Flatten(2),
+        TimeConstantDropout(0.5),
+        SpikingSequential(SpikingLinear(64, 6), nn.Identity()),
+    )
+
+
+def test_a_chain_in_evaluation_mode_is_cut_invariant():
+    torch.manual_seed(0)
+    chain, x = make_chain(), 2 * torch.rand(9, 2, 1, 8, 8)
+    for _ in range(10):
+        chain(x)
+    chain.eval()
+    whole, last = chain.forward_with_state(x)
+    assert 0 < whole.mean() < 1
+    first, state = chain.forward_with_state(x[:4])
+    second, state = chain.forward_with_state(x[4:], state)
+    assert torch.equal(torch.cat([first, second]), whole)
+    assert torch.equal(state[0], last[0])
+    assert state[1] is None
+    assert torch.equal(state[3][0], last[3][0])
+
+
+def test_a_chain_in_training_mode_runs_layer_by_layer():
+    calls = []
+    chain = make_chain()
+    chain[0].register_forward_hook(lambda *_: None)
+    chain[1].register_forward_hook(lambda module, args, output: calls.append(len(output)))
+    chain(torch.rand(9, 2, 1, 8, 8))
+    chain.eval()(torch.rand(9, 2, 1, 8, 8))
+    assert calls == [9] + [1] * 9
+
+
+def test_gradients_in_evaluation_mode_equal_those_of_the_whole_sequence():
+    torch.manual_seed(0)
+    chain = SpikingSequential(nn.Linear(5, 6), LIF(tau=3.0), nn.Linear(6, 4), PLIF()).double()
+    x = torch.rand(8, 2, 5, dtype=torch.float64)
+    gradients = []
+    for mode in (True, False):
+        chain.train(mode)
+        gradients.append(torch.autograd.grad(chain(x).sum(), list(chain.parameters())))
+    for a, b in zip(*gradients, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_what_streams_and_what_does_not():
+    assert isinstance(LIF(), Streaming)
+    assert isinstance(SpikingConv2d(1, 1), Streaming)
+    assert not isinstance(nn.Linear(1, 1), Streaming)
+
+
+def test_chain_errors():
+    chain = make_chain()
+    with pytest.raises(ShapeError, match="expected at least one time step"):
+        chain(torch.rand(0, 2, 1, 8, 8))
+    with pytest.raises(StateError, match="a state of 1 entries for a chain of 4 modules"):
+        chain.forward_with_state(torch.rand(2, 2, 1, 8, 8), (None,))
