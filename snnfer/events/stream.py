@@ -13,6 +13,7 @@ from snnfer.errors import EventFileError, SnnferError
 EVENT_DTYPE = np.dtype([("t", "<i8"), ("x", "<u2"), ("y", "<u2"), ("p", "u1")], align=True)
 """One event: time `t` in microseconds, column `x`, row `y` (origin top-left, downwards), polarity `p` (0 OFF, 1 ON)."""
 
+SORT_FIX = "sort them: snnfer.events.read(path, sort=True) or EventStream.from_arrays(..., sort=True)"
 MAX_SIZE = 65536  # x and y are unsigned 16-bit numbers
 
 
@@ -195,7 +196,7 @@ def check_sensor(width: int, height: int) -> None:
         raise EventFileError(f"a size of {width}x{height} pixels", expected=f"width and height in 1..{MAX_SIZE}")
 
 
-def check_events(events: np.ndarray, width: int, height: int) -> None:
+def check_events(events: np.ndarray, width: int, height: int, *, check_order: bool = True) -> None:
     """Raise `EventFileError` unless `events` have the right type, order, places and polarities."""
     if not isinstance(events, np.ndarray) or events.dtype != EVENT_DTYPE or events.ndim != 1:
         raise EventFileError(
@@ -204,7 +205,8 @@ def check_events(events: np.ndarray, width: int, height: int) -> None:
             fix="EventStream.from_arrays(t, x, y, p, width, height)",
         )
     check_inside(events["x"], events["y"], width, height)
-    check_sorted(events["t"])
+    if check_order:
+        check_sorted(events["t"])
     if len(events) and events["p"].max() > 1:
         raise EventFileError(f"polarity {events['p'].max()}", expected="0 (OFF) or 1 (ON)")
 
@@ -232,7 +234,7 @@ def check_sorted(t: np.ndarray) -> None:
             f"event times go backwards {len(back):,} times, first at event {i} ({t[i - 1]} us, then {t[i]} us)",
             expected="non-decreasing times",
             cause="merged or damaged recordings",
-            fix="sort them with EventStream.from_arrays(t, x, y, p, width, height, sort=True)",
+            fix=SORT_FIX,
         )
 
 

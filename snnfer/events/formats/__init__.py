@@ -1,0 +1,1 @@
+"""One module per file format; `detect` finds the right one by content."""
