@@ -10,6 +10,7 @@ Examples:
 
 from snnfer.neurons import functional, steps, surrogate
 from snnfer.neurons._base import Neuron, create_neuron, list_neurons, register_neuron
+from snnfer.neurons._observe import observe
 from snnfer.neurons.integrate_and_fire import IF, LI, LIF, PLIF
 from snnfer.neurons.soft_spiking import SoftSpiking
 from snnfer.neurons.surrogate import ATan, Sigmoid, SuperSpike, Surrogate, Triangle
@@ -29,6 +30,7 @@ __all__ = [
     "create_neuron",
     "functional",
     "list_neurons",
+    "observe",
     "register_neuron",
     "steps",
     "surrogate",
