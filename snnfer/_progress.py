@@ -10,4 +10,4 @@ def progress(iterable: Iterable[T] | None = None, **options: Any) -> Any:
     """A `tqdm` bar that is silent when standard error is not a terminal."""
     from tqdm.auto import tqdm
 
-    return tqdm(iterable, disable=None, dynamic_ncols=True, **options)
+    return tqdm(iterable, **{"disable": None, "dynamic_ncols": True, **options})

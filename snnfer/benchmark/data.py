@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-from snnfer._files import hash_value
 from snnfer.benchmark.config import DataConfig
 from snnfer.datasets import ArrayCache, ClipTensors, ManifestDataset, default_cache_dir
 from snnfer.datasets.manifest import Box, content_key
@@ -19,9 +18,8 @@ def load_dataset(config: DataConfig, *, jobs: int = 1) -> ManifestDataset:
     from snnfer import synth
 
     settings = synth.SynthConfig.preset(config.preset, **config.synth)
-    root = (
-        Path(config.root) if config.root else default_cache_dir() / f"synthau-{config.preset}-{_short_hash(settings)}"
-    )
+    name = f"synthau-{config.preset}-{synth.describe(settings)['fingerprint'][:8]}"
+    root = Path(config.root) if config.root else default_cache_dir() / name
     synth.generate(root, settings, jobs=jobs)
     return ManifestDataset.read(root, min_clips_per_subject=config.min_clips_per_subject)
 
@@ -87,9 +85,3 @@ def _detected_box(data: ManifestDataset, clip: Any, cache: ArrayCache) -> Box:
 
     box = cache.get({"face box": content_key(clip)}, build)
     return tuple(int(v) for v in box)  # type: ignore[return-value]
-
-
-def _short_hash(settings: Any) -> str:
-    from dataclasses import asdict
-
-    return hash_value(asdict(settings), length=8)

@@ -10,7 +10,7 @@ import torch
 from snnfer._files import atomic_path, write_json
 from snnfer.benchmark.jobs import Job
 from snnfer.datasets import ClipTensors
-from snnfer.neurons import Neuron
+from snnfer.neurons import Neuron, observe
 from snnfer.profiling import count_operations
 from snnfer.training import load_model
 
@@ -51,23 +51,16 @@ def write_examples(path: Path, complete: Complete, clips: Mapping[str, ClipTenso
 @torch.no_grad()
 def rasters(model: torch.nn.Module, x: torch.Tensor) -> dict[str, np.ndarray]:
     """Spikes ``[T, n]`` of each spiking layer for one clip ``[T, 1, C, H, W]``; large layers are sampled evenly."""
-    found: dict[str, np.ndarray] = {}
+    found: dict[str, list[torch.Tensor]] = {}
 
-    def record(name: str) -> Any:
-        def hook(module: torch.nn.Module, inputs: Any, output: torch.Tensor) -> None:
-            spikes = output[:, 0].flatten(1)  # [T, n]
-            keep = torch.linspace(0, spikes.shape[1] - 1, min(MAX_RASTER_NEURONS, spikes.shape[1])).long()
-            found[name] = spikes[:, keep].bool().numpy()
+    def record(name: str, neuron: Neuron, current: torch.Tensor, spikes: torch.Tensor, state: Any) -> None:
+        flat = spikes[:, 0].flatten(1)  # [t, n]
+        keep = torch.linspace(0, flat.shape[1] - 1, min(MAX_RASTER_NEURONS, flat.shape[1])).long()
+        found.setdefault(name, []).append(flat[:, keep])
 
-        return hook
-
-    hooks = [m.register_forward_hook(record(n)) for n, m in model.named_modules() if isinstance(m, Neuron)]
-    try:
+    with observe(model, record):
         model(x)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return found
+    return {name: torch.cat(parts).bool().numpy() for name, parts in found.items()}
 
 
 def _one_per_network(complete: Complete) -> list[tuple[Job, Path]]:

@@ -189,6 +189,7 @@ def _clip(row: Mapping[str, str], number: int, manifest: Path) -> Clip:
     start, end = (_integer(row[name], name, where) for name in ("t_start_us", "t_end_us"))
     if end <= start:
         raise DatasetError(f"{where} has t_end_us = {end} and t_start_us = {start}", expected="an end after the start")
+    au = _action_unit(row["au"], where)
     if not row["subject"]:
         raise DatasetError(f"{where} has no subject", fix="every clip needs the name of who is seen")
     box = (
@@ -197,9 +198,9 @@ def _clip(row: Mapping[str, str], number: int, manifest: Path) -> Clip:
         else None
     )
     return Clip(
-        clip=row.get("clip") or f"{row['subject']}-{row['sensor']}-{Path(row['path']).stem}-{start}",
+        clip=row.get("clip") or f"{row['subject']}-AU{au}-{Path(row['path']).stem}-{start}",
         subject=row["subject"],
-        au=_action_unit(row["au"], where),
+        au=au,
         sensor=row["sensor"],
         path=path,
         t_start_us=start,
