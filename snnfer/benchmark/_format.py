@@ -1,0 +1,54 @@
+"""How numbers and networks are written in a report and on the command line."""
+
+from collections.abc import Mapping
+from typing import Any
+
+NBSP = "\u00a0"
+MISSING = "n/a"
+
+
+def percent(share: float | None) -> str:
+    """A share of 0 to 1 in per cent, one decimal, without the sign.
+
+    Examples:
+        >>> percent(0.51234), percent(None)
+        ('51.2', 'n/a')
+    """
+    return MISSING if share is None else f"{100 * share:.1f}"
+
+
+def with_interval(score: Mapping[str, float | None]) -> str:
+    """An estimate with its interval in per cent.
+
+    Examples:
+        >>> with_interval({"estimate": 0.51, "low": 0.44, "high": 0.58})
+        '51.0 [44.0, 58.0]'
+    """
+    if score["low"] is None:
+        return percent(score["estimate"])
+    return f"{percent(score['estimate'])} [{percent(score['low'])}, {percent(score['high'])}]"
+
+
+def p_text(p: float) -> str:
+    """A p-value.
+
+    Examples:
+        >>> p_text(0.015625), p_text(0.00001), p_text(1.0)
+        ('0.016', '< 0.001', '1.000')
+    """
+    return f"{p:.3f}" if p >= 0.0005 else "< 0.001"
+
+
+def network_name(entry: Mapping[str, Any]) -> str:
+    """Name of a network as it stands in tables and figures.
+
+    Examples:
+        >>> network_name({"model": "au_snn", "modality": "events"})
+        'au_snn, events'
+    """
+    return f"{entry['model']}, {entry['modality']}"
+
+
+def of_variant(metrics: Mapping[str, Any], variant: str) -> list[dict[str, Any]]:
+    """The entries of ``metrics["networks"]`` of one variant."""
+    return [network for network in metrics["networks"] if network["variant"] == variant]
