@@ -37,7 +37,7 @@ def write(path: str | os.PathLike[str], stream: EventStream, *, encoding: RawEnc
     ========== ======================================= =====================================================
     .h5 .hdf5  snnfer's own HDF5                       none; the only one with frames and metadata
     .aedat4    AEDAT4                                  sides up to 32,767
-    .raw       Prophesee RAW, EVT3 or EVT2             sides up to 2,048; EVT3: no gap of 16.7 s or more
+    .raw       Prophesee RAW, EVT3 or EVT2             sides up to 2,048
     .dat       Prophesee DAT version 2                 sides up to 16,383; 71 minutes
     .es        Event Stream (dvs)                      times above 60 s move to 0 (a warning says by how much)
     .csv       text with a line that says size, unit   none
