@@ -135,5 +135,6 @@ class OperationReport:
 
 def _row(name: str, kind: str, counts: Any) -> tuple[str, ...]:
     keys = ("parameters", "dense_macs", "macs", "acs", "neuron_updates", "spikes")
-    numbers = (f"{getattr(counts, key):,.0f}" if getattr(counts, key) else "" for key in keys)
+    shown = ("spikes",) if counts.neuron_updates else ()  # a silent layer shows its zero, other layers a blank
+    numbers = (f"{getattr(counts, key):,.0f}" if getattr(counts, key) or key in shown else "" for key in keys)
     return (name, kind, *numbers, f"{counts.firing_rate:.4f}" if counts.neuron_updates else "")

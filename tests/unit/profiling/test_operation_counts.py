@@ -30,15 +30,13 @@ CONVOLUTIONS = [
 
 
 def brute_force_operations(module, x):
-    """Set one nonzero input at a time; every output that a positive weight lets it reach is one operation."""
+    """Each nonzero input alone, as a batch of one-hot inputs: every output that it reaches is one operation."""
     positive = type(module)(**constructor_arguments(module)).double().requires_grad_(False)
     positive.weight.fill_(1)
-    count = 0
-    for index in torch.nonzero(x).tolist():
-        alone = torch.zeros_like(x, dtype=torch.float64)
-        alone[tuple(index)] = 1
-        count += int(positive(alone).sum().item())
-    return count
+    _, *position = torch.nonzero(x, as_tuple=True)
+    alone = torch.zeros(len(position[0]), *x.shape[1:], dtype=torch.float64)
+    alone[(torch.arange(len(alone)), *position)] = 1
+    return int(positive(alone).sum().item())
 
 
 def constructor_arguments(module):

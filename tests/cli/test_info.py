@@ -1,0 +1,64 @@
+"""``snnfer info``."""
+
+import platform
+import sys
+from importlib import metadata
+
+import pytest
+import torch
+
+from snnfer.cli import info
+from snnfer.cli import main as cli
+
+
+@pytest.fixture(autouse=True)
+def only_info(monkeypatch):
+    monkeypatch.setattr(cli, "COMMAND_MODULES", ("info",))
+
+
+def test_versions_and_devices_are_those_of_this_machine(capsys):
+    assert cli.main(["info"]) == 0
+    out = capsys.readouterr().out
+    assert platform.python_version() in out
+    assert torch.__version__.split("+")[0] in out
+    assert "CPU" in out
+    assert ("cuda:0" in out) == torch.cuda.is_available()
+
+
+def test_a_missing_package_is_named_with_its_pip_line(monkeypatch, capsys):
+    real = info.version_of
+    monkeypatch.setattr(info, "version_of", lambda name: None if name in ("norse", "lightning") else real(name))
+    assert cli.main(["info"]) == 0
+    out = capsys.readouterr().out
+    assert "missing norse: pip install 'snnfer[norse]'" in out
+    assert "missing lightning: pip install 'snnfer[train]'" in out
+
+
+def test_extras_come_from_the_metadata(monkeypatch):
+    requirements = [
+        "numpy>=1.26",
+        'lightning>=2.3; extra == "train"',
+        "torchmetrics ; extra=='train'",
+        'snnfer[data]; extra == "synth"',
+        'numba>=0.60; extra == "synth"',
+        'old-package; python_version >= "3.99" and extra == "future"',
+        'pytest>=8; extra == "dev"',
+        'snnfer[cli]; extra == "all"',
+    ]
+    monkeypatch.setattr(metadata, "requires", lambda name: requirements)
+    assert info.extras() == {"train": ["lightning", "torchmetrics"], "synth": ["numba"]}
+
+
+def test_an_uninstalled_checkout_says_so(monkeypatch, capsys):
+    def absent(name):
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "requires", absent)
+    monkeypatch.setattr(metadata, "version", absent)
+    assert cli.main(["info"]) == 0
+    assert "running from a source folder" in capsys.readouterr().out
+
+
+def test_the_python_marker_is_compared_as_numbers():
+    assert info.applies_here('x; python_version >= "3.9"')
+    assert not info.applies_here(f'x; python_version >= "{sys.version_info[0]}.{sys.version_info[1] + 1}"')
