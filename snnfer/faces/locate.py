@@ -45,7 +45,7 @@ def locate_face(
     *,
     detector: FaceDetector | None = None,
     policy: Policy = "largest",
-    margin: float = 0.1,
+    margin: float = 0.25,
     windows_us: Sequence[int] = (100_000, 200_000, 400_000),
     max_images: int = 24,
     min_share: float = 0.1,
@@ -63,7 +63,8 @@ def locate_face(
             there are many recordings).
         policy: Whose face, if there are several: the largest, the one with the highest score, the one nearest to the
             middle of the image.
-        margin: Share of the face's longer side that is added to the square around it.
+        margin: Share of the face's longer side that is added to the square around it. With the default the square is
+            as large as the boxes of SynthAU, on which models may have been trained.
         windows_us: Time span of one event image in microseconds; the next span is tried if one shows no face. The
             shortest is for a head that moves, longer ones gather the few events of a still head.
         max_images: Images to look at, spread evenly over the recording.

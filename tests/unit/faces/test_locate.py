@@ -1,8 +1,12 @@
 """Face location in real recordings, and how detections are combined over time."""
 
+import csv
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from snnfer import events, synth
 from snnfer.errors import FaceError, SnnferError
 from snnfer.events import EventStream, FrameStream
 from snnfer.faces import CenterFace, Face, locate_face, overlap
@@ -51,7 +55,7 @@ def test_median_box_is_not_moved_by_a_false_find():
 @pytest.mark.parametrize(("policy", "expected"), [("largest", FACE), ("confident", OTHER), ("central", OTHER)])
 def test_policy_chooses_among_several_faces(policy, expected):
     answers = [[(FACE, 0.6), (OTHER, 0.9)]] * 3
-    location = locate_face(recording(3), detector=Scripted(*answers), policy=policy)
+    location = locate_face(recording(3), detector=Scripted(*answers), policy=policy, margin=0.0)
     assert overlap(expected, [location.box])[0] > 0.5
 
 
@@ -120,18 +124,12 @@ def detector():
 
 @pytest.fixture(scope="module")
 def read(samples):
-    faery = pytest.importorskip("faery", reason="needs the extra 'data'")
-
-    def read(name):
-        stream = faery.events_stream_from_file(samples / "events" / name)
-        events, (width, height) = stream.to_array(), stream.dimensions()
-        return EventStream.from_arrays(events["t"], events["x"], events["y"], events["on"], width, height)
-
-    return read
+    pytest.importorskip("faery", reason="needs the extra 'data'")
+    return lambda name: events.read(samples / "events" / name)
 
 
 def test_finds_the_face_of_a_real_event_recording(detector, read):
-    location = locate_face(read("dvxplorer_face.aedat4"), detector=detector)
+    location = locate_face(read("dvxplorer_face.aedat4"), detector=detector, margin=0.1)
     assert location.source == "events"
     assert location.share >= 12 / 14
     # Drawn by eye around forehead, ear and chin in the event images.
@@ -143,7 +141,7 @@ def test_finds_the_face_of_a_real_event_recording(detector, read):
 
 @pytest.mark.parametrize("name", ["davis346_frames_imu.aedat4", "atis.es"])
 def test_finds_no_face_in_a_road_or_a_toy_plane(detector, read, name):
-    with pytest.raises(FaceError, match=r"no face in the recording \(found in 0 of"):
+    with pytest.raises(FaceError, match=r"no face in the recording \(found in 0 of .* event images"):
         locate_face(read(name), detector=detector)
 
 
@@ -152,6 +150,35 @@ def test_finds_the_face_in_the_frames_of_a_video(detector, samples):
     with av.open(str(samples / "face" / "single_face.mp4")) as container:
         images = np.stack([frame.to_ndarray(format="gray") for frame in container.decode(video=0)])
     frames = {"gray": FrameStream(np.arange(len(images)) * 33_333, images)}
-    location = locate_face(EventStream.from_arrays([], [], [], [], 640, 360, frames=frames), detector=detector)
+    location = locate_face(
+        EventStream.from_arrays([], [], [], [], 640, 360, frames=frames), detector=detector, margin=0.0
+    )
     assert location.share == 1
     assert overlap((178, 64, 232, 232), [location.box])[0] > 0.8
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("source", ["gray", "rgb", "events"])
+def test_agrees_with_the_boxes_of_rendered_faces(detector, synthetic, source):
+    found = 0
+    for stream, truth in synthetic:
+        frames = {} if source == "events" else {source: stream.frames[source]}
+        try:
+            location = locate_face(replace(stream, frames=frames), detector=detector)
+        except FaceError:
+            continue
+        assert overlap(truth, [location.box])[0] > 0.6
+        found += 1
+    assert found == len(synthetic)
+
+
+@pytest.fixture(scope="module")
+def synthetic(tmp_path_factory):
+    """Rendered clips with their true boxes: a smile, an open mouth and a nod of two people."""
+    pytest.importorskip("numba", reason="needs the extra 'synth'")
+    config = synth.SynthConfig(n_subjects=2, aus=(12, 26, 54))
+    folder = synth.generate(tmp_path_factory.mktemp("synthau"), config)
+    with open(folder / "manifest.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    box = ("box_x", "box_y", "box_w", "box_h")
+    return [(events.read(folder / row["path"]), tuple(int(row[key]) for key in box)) for row in rows]
