@@ -65,13 +65,13 @@ def light_vertices(points, normals, light, camera, ambient, key, shine, diffuse,
         sky = max(0.5 + 0.5 * (0.75 * nz + 0.4 * ny), 0.0)
         diffuse[i] = ambient * (0.5 + 0.5 * sky) + key * direct
         highlight[i] = 0.0
-        if shine > 0:
+        if shine[i] > 0:
             cx, cy, cz = camera[0] - points[i, 0], camera[1] - points[i, 1], camera[2] - points[i, 2]
             inverse = 1.0 / math.sqrt(cx * cx + cy * cy + cz * cz)
             hx, hy, hz = cx * inverse + light[0], cy * inverse + light[1], cz * inverse + light[2]
             facing = (nx * hx + ny * hy + nz * hz) / math.sqrt(hx * hx + hy * hy + hz * hz)
             if facing > 0:
-                highlight[i] = shine * key * facing**18
+                highlight[i] = shine[i] * key * facing**18
 
 
 @numba.njit(cache=True, fastmath=True)

@@ -268,3 +268,26 @@ def shade(
             out[row, column, 0] = (red + background[row, column, 0] * empty) * share
             out[row, column, 1] = (green + background[row, column, 1] * empty) * share
             out[row, column, 2] = (blue + background[row, column, 2] * empty) * share
+
+
+@numba.njit(cache=True, fastmath=True)
+def blur_rows_and_columns(image: np.ndarray, weights: np.ndarray, scratch: np.ndarray) -> None:
+    """Blur ``image [H, W, C]`` in place with the symmetric kernel `weights` (centre first); the border repeats."""
+    height, width, channels = image.shape
+    radius = weights.size - 1
+    for y in range(height):
+        for x in range(width):
+            for c in range(channels):
+                total = weights[0] * image[y, x, c]
+                for k in range(1, radius + 1):
+                    left, right = max(x - k, 0), min(x + k, width - 1)
+                    total += weights[k] * (image[y, left, c] + image[y, right, c])
+                scratch[y, x, c] = total
+    for y in range(height):
+        for x in range(width):
+            for c in range(channels):
+                total = weights[0] * scratch[y, x, c]
+                for k in range(1, radius + 1):
+                    above, below = max(y - k, 0), min(y + k, height - 1)
+                    total += weights[k] * (scratch[above, x, c] + scratch[below, x, c])
+                image[y, x, c] = total

@@ -1,7 +1,10 @@
 """Small smooth functions that the head, its skin and its movements are made of."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import ndimage
 
 Array = NDArray[np.floating]
 
@@ -42,3 +45,9 @@ def linear_to_srgb(rgb: ArrayLike) -> Array:
 
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
 """Weights of linear R, G, B in luminance (ITU-R BT.709)."""
+
+
+def blurred(image: Array, sigma: float | Sequence[float]) -> Array:
+    """Gaussian blur of ``[H, W]`` or ``[H, W, C]`` along height and width; `sigma` in pixels, or one for each."""
+    vertical, horizontal = (sigma, sigma) if isinstance(sigma, int | float) else sigma
+    return ndimage.gaussian_filter(image, (vertical, horizontal), axes=(0, 1), mode="mirror")

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.ndimage import gaussian_filter1d
 
 from snnfer.synth._shapes import smoothstep
 from snnfer.synth.head import AXIS_Z, HeadMesh, grid_triangles
@@ -42,30 +43,31 @@ def _neck(identity: Identity, columns: int = 40, rows: int = 12) -> Part:
     """A tube that widens to the shoulders, darker in the shadow of the chin."""
     base = (57.0 if identity.male else 49.0) * identity.head_width
     angle, down = np.meshgrid(np.linspace(-0.62, 0.62, columns) * np.pi, np.linspace(1, 0, rows))
-    radius = base * (1 + 0.9 * down**3)
-    y = -80 - 135 * down
-    vertices = np.stack([radius * np.sin(angle), y, radius * np.cos(angle) - 84 - 6 * down], -1)
+    y = -45 - 170 * down
+    radius = base * (1 + 0.9 * smoothstep((-125 - y) / 115) ** 1.5)
+    vertices = np.stack([radius * np.sin(angle), y, radius * np.cos(angle) - 86 - 6 * down], -1)
     normals = np.stack([np.sin(angle), np.zeros_like(angle), np.cos(angle)], -1)
     shadow = 0.5 + 0.5 * smoothstep((-118 - y) / 45)
     colour = 0.92 * shadow[..., None] * np.array(identity.skin)
     return _part(vertices, normals, grid_triangles(rows, columns), colour, follows_head=False)
 
 
-def _long_hair(identity: Identity, rng: np.random.Generator, columns: int = 48, rows: int = 30) -> Part:
-    """A curtain around the sides and the back, in locks of slightly different tone."""
+def _long_hair(identity: Identity, rng: np.random.Generator, columns: int = 64, rows: int = 30) -> Part:
+    """A curtain around the sides and the back, in locks of different tone and length."""
     turn, down = np.meshgrid(np.linspace(-1, 1, columns), np.linspace(1, 0, rows))
-    opening = 1.42 - 0.16 * smoothstep(down / 0.35)
-    angle = np.pi + turn * (np.pi - opening)  # from one side over the back to the other
-    length = rng.uniform(150, 230)
-    y = 62 - length * down
-    strands = 1.6 * np.sin(9 * angle + rng.uniform(0, 6)) * down
-    width = 79 * identity.head_width + identity.hair_volume + 7 * np.sin(np.pi * np.minimum(down * 1.1, 1)) + strands
-    depth = 100 * identity.head_depth + strands
-    closing = 1 - 0.22 * smoothstep((0.16 - down) / 0.16)
-    direction = np.stack([np.sin(angle), np.zeros_like(angle), np.cos(angle)], -1)
+    angle = np.pi + turn * (np.pi - 1.2 - 0.1 * smoothstep(down / 0.4))  # from one side over the back to the other
+    locks = gaussian_filter1d(rng.standard_normal(columns), 1.5, mode="nearest")
+    y = 66 - rng.uniform(135, 235) * (1 + 0.12 * locks) * down
+    waves = 2.2 * np.sin(7 * angle + rng.uniform(0, 6) + 4 * down) * down + 3.0 * locks * down
+    fall = np.sin(np.pi * np.minimum(1.05 * down, 1)) - 0.9 * smoothstep((down - 0.55) / 0.45)
+    width = 77 * identity.head_width + 0.8 * identity.hair_volume + 9 * fall + waves
+    depth = 98 * identity.head_depth + waves
+    closing = 1 - 0.16 * smoothstep((0.22 - down) / 0.22)
+    direction = np.stack([np.sin(angle), np.full_like(angle, 0.2), np.cos(angle) + 0.5], -1)
+    direction /= np.linalg.norm(direction, axis=-1, keepdims=True)
     vertices = np.stack([closing * width * np.sin(angle), y, closing * depth * np.cos(angle) + AXIS_Z], -1)
-    tone = np.exp(np.repeat(rng.normal(0, 0.18, (1, columns)), rows, 0) + rng.normal(0, 0.06, (rows, columns)))
-    colour = tone[..., None] * np.array(identity.hair) * (1 - 0.35 * smoothstep(down * 1.4 - 0.3))[..., None]
+    tone = np.exp(0.45 * locks + rng.normal(0, 0.15, columns) + rng.normal(0, 0.04, (rows, columns)))
+    colour = tone[..., None] * np.array(identity.hair) * (1 - 0.3 * smoothstep(1.4 * down - 0.3))[..., None]
     triangles = grid_triangles(rows, columns)
     both_sides = np.concatenate([triangles, triangles[:, ::-1]])
     return _part(vertices, direction, both_sides, colour, follows_head=True)

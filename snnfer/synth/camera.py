@@ -4,13 +4,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from snnfer.synth._shapes import LUMINANCE, linear_to_srgb
+from snnfer.synth._shapes import LUMINANCE, blurred, linear_to_srgb
 
 FULL_WELL_ELECTRONS = 6000.0
 READ_NOISE_ELECTRONS = 6.0
 _SATURATION_LUX_S = 3.6  # exposure at which a white surface fills the well
 _SHORTEST_S, _LONGEST_S = 0.0005, 0.030
 _TARGET_MEAN = 0.22
+_DEMOSAIC_BLUR_PX = 0.7
 
 
 @dataclass
@@ -50,16 +51,18 @@ class FrameCamera:
         self._sum[:] = 0
         self._open_s = 0.0
         gray = self._digitise(mean @ LUMINANCE.astype(np.float32))
-        colour = linear_to_srgb(self._digitise(mean))
+        colour = linear_to_srgb(self._digitise(mean, grain=_DEMOSAIC_BLUR_PX))
         return _to_bytes(np.clip(gray, 0, 1)), _to_bytes(colour)
 
-    def _digitise(self, light: np.ndarray) -> np.ndarray:
-        """Noisy signal in units of the white level."""
+    def _digitise(self, light: np.ndarray, *, grain: float = 0.0) -> np.ndarray:
+        """Noisy signal in units of the white level; interpolation of the colours blurs the noise by `grain` pixels."""
         exposure = min(1.0, self.lux * self.exposure_s / _SATURATION_LUX_S)
-        white = FULL_WELL_ELECTRONS * exposure / self._gain
-        electrons = (np.maximum(light, 0) * (FULL_WELL_ELECTRONS * exposure)).astype(np.float32)
-        noise = np.sqrt(electrons + np.float32(READ_NOISE_ELECTRONS**2))  # photon (as a Gaussian) and read noise
-        return (electrons + noise * self.rng.standard_normal(light.shape, np.float32)) / np.float32(white)
+        electrons = np.maximum(light, 0) * np.float32(FULL_WELL_ELECTRONS * exposure)
+        noise = self.rng.standard_normal(light.shape, np.float32)
+        noise *= np.sqrt(electrons + np.float32(READ_NOISE_ELECTRONS**2))  # photon noise (as a Gaussian) and read noise
+        if grain:
+            noise = blurred(noise, grain)
+        return (electrons + noise) * np.float32(self._gain / (FULL_WELL_ELECTRONS * exposure))
 
 
 def _to_bytes(image: np.ndarray) -> np.ndarray:

@@ -21,7 +21,7 @@ from snnfer._progress import progress
 from snnfer.errors import ConfigError, DatasetError
 from snnfer.synth.config import SynthConfig
 
-GENERATOR_VERSION = 1
+GENERATOR_VERSION = 2
 """Raised whenever the same parameters give other data."""
 
 MANIFEST_COLUMNS = (
@@ -74,7 +74,7 @@ def generate(out_dir: str | os.PathLike[str], config: SynthConfig, *, jobs: int 
     """
     if jobs < 1:
         raise ConfigError(f"jobs = {jobs}", expected="at least 1 process")
-    for module in ("numba", "cv2", "scipy", "h5py"):
+    for module in ("numba", "scipy", "h5py"):
         require(module, extra="synth")
     folder = Path(out_dir)
     _claim_folder(folder, config)
@@ -179,7 +179,7 @@ def make_clip(folder: Path, config: SynthConfig, key: tuple[int, int, int]) -> N
     events.write_hdf5(frames_path, EventStream(stream.events, stream.width, stream.height, stream.frames, metadata))
     labels = {**recording.labels, "noise_events": np.array(recording.noise_count), "row": np.array(json.dumps(row))}
     with atomic_path(labels_path) as temporary:
-        np.savez_compressed(temporary, **labels)
+        np.savez_compressed(temporary, **labels)  # type: ignore[arg-type]
 
 
 @functools.lru_cache(maxsize=2)

@@ -97,10 +97,14 @@ def texture_coordinates(angle: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 def hair_mask(x: np.ndarray, y: np.ndarray, angle: np.ndarray, identity: Identity, *, softness: float) -> np.ndarray:
     """How much a point of the head is covered by hair, 0 to 1; `softness` is the width of the border in millimetres."""
-    receding = 12.0 if identity.male and identity.age > 40 else 4.0
-    line = identity.hairline - 6 * (x / 45) ** 2 + receding * np.exp(-(((np.abs(x) - 34) / 12) ** 2))
+    receding = (4.0 + 10.0 * smoothstep((identity.age - 30) / 30)) if identity.male else 0.0
+    line = identity.hairline - 7 * (x / 45) ** 2 + receding * np.exp(-(((np.abs(x) - 34) / 12) ** 2))
     top = sigmoid((y - line) / softness)
     border = 1.2 + 0.14 * smoothstep((20 - y) / 40)
+    if identity.long_hair:
+        line = line - 2 - 14 * smoothstep((np.abs(x - identity.parting) - 6) / 42)
+        top = sigmoid((y - line) / softness)
+        border = 1.04 + 0.10 * smoothstep((30 - y) / 60)
     side = sigmoid((np.abs(angle) - border) * 60 / softness) * sigmoid((y - identity.sideburn) / (2 * softness))
     if identity.bald:
         top = top * sigmoid((np.abs(angle) - 1.6) * 60 / softness)

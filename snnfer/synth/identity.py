@@ -62,7 +62,8 @@ TRAITS = {
     "mouth_width": Trait(26.0, 1.9, 21, 31, male=0.6),
     "lip_upper": Trait(6.4, 1.3, 2.8, 10.5, male=-0.6, age=-0.9),
     "lip_lower": Trait(8.6, 1.4, 4.0, 13, male=-0.4, age=-0.7),
-    "hairline": Trait(66.0, 4.0, 56, 82, male=2.5, age=2.0),
+    "hairline": Trait(65.0, 4.0, 56, 82, male=2.0, age=1.5),
+    "parting": Trait(0.0, 13.0, -28, 28),
     "hair_volume": Trait(6.5, 2.5, 1.0, 15, male=-1.5, age=-1.0),
     "sideburn": Trait(-2.0, 12.0, -40, 20, male=-6.0),
     "wrinkles": Trait(0.75, 0.2, 0.2, 2.2, male=0.05, age=0.45),
@@ -125,6 +126,7 @@ class Identity:
     lip_upper: float
     lip_lower: float
     hairline: float
+    parting: float
     hair_volume: float
     sideburn: float
     wrinkles: float
@@ -174,13 +176,14 @@ class Identity:
 def _draw_colours(rng: np.random.Generator, male: bool, age: float) -> dict[str, Colour]:
     darkness = float(rng.random())
     skin = _interpolate(_SKIN_TONES, darkness)
+    skin = 0.85 * skin + 0.15 * (skin @ LUMINANCE)
     luminance = np.exp(np.interp(darkness, [0, 1], np.log(_SKIN_LUMINANCE)))
     skin = skin * luminance / (skin @ LUMINANCE)
     redness = np.array([0.96, 0.62, 0.62]) * (1.0 - (0.0 if male else 0.12) * rng.random())
     made_up = not male and rng.random() < 0.35
     lips = skin * (np.array([0.8, 0.34, 0.38]) if made_up else redness)
     fair = max(0.0, 1.0 - 2.2 * darkness)
-    hair = _interpolate(_HAIR_COLOURS, float(rng.beta(1.1, 2.0)) * (0.12 + 0.88 * fair))
+    hair = _interpolate(_HAIR_COLOURS, float(rng.beta(1.2, 1.6)) * (0.12 + 0.88 * fair))
     grey = float(np.clip(rng.normal((age - 48) / 22, 0.2), 0, 1))
     hair = hair + grey * (_GREY - hair)
     iris = _interpolate(_IRIS_COLOURS, float(rng.random()) * fair)

@@ -12,6 +12,7 @@ JAW_DROP_RAD = np.deg2rad(13.5)
 CAMERA_DISTANCE_MM = 800.0
 _EYES_ABOVE_CENTRE_MM = 6.0
 _VERGENCE_RAD = 0.04
+_EYE_CONTACT = 0.85  # how much of the resting pose the eyes undo to look into the camera
 _IDLE_RMS = np.array([0.006, 0.005, 0.004, 1.2, 1.0, 1.5])  # yaw, pitch, roll (rad), right, up, away (mm)
 _POSE_SD = np.array([0.07, 0.06, 0.03, 12.0, 8.0, 25.0])
 
@@ -33,6 +34,7 @@ class Performance:
         self._resting_pose = rng.normal(0, 1, 6) * _POSE_SD * difficulty.pose
         self._idle = _IdleMotion(identity.tremor * difficulty.tremor, rng)
         self._fixation = _Fixation(script.duration_s, rng)
+        self._eye_contact = _EYE_CONTACT * np.array([-self._resting_pose[0], self._resting_pose[1]])
         turn_deg = rng.normal(27, 6) if script.acted.au in (51, 52) else rng.normal(17, 4)
         glance_deg = rng.normal(26, 5) if script.acted.au in (61, 62) else rng.normal(20, 4)
         self._turn_rad, self._glance_rad = np.deg2rad(turn_deg), np.deg2rad(glance_deg)
@@ -72,7 +74,7 @@ class Performance:
     def _gaze(self, levels: dict[int, float], t_s: float, turn: np.ndarray) -> np.ndarray:
         """Azimuth and elevation relative to the head; the eyes partly stay on the camera while the head turns."""
         glance = [levels.get(61, 0.0) - levels.get(62, 0.0), levels.get(63, 0.0) - levels.get(64, 0.0)]
-        gaze = self._fixation.at(t_s) + self._glance_rad * np.array(glance)
+        gaze = self._eye_contact + self._fixation.at(t_s) + self._glance_rad * np.array(glance)
         return gaze + self._gaze_stays * np.array([-turn[0], turn[1]])
 
     def _lid_opening(self, levels: dict[int, float], elevation: float) -> float:

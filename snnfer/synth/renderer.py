@@ -3,14 +3,13 @@
 import itertools
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
 from snnfer.synth import _geometry_kernels as geometry
 from snnfer.synth import _shading_kernels as shading
 from snnfer.synth._shapes import LUMINANCE
 from snnfer.synth.accessories import build_parts
-from snnfer.synth.head import PLAIN, HeadMesh, build_head
+from snnfer.synth.head import PLAIN, HeadMesh, build_head, hair_mask
 from snnfer.synth.identity import Identity
 from snnfer.synth.landmarks import build_landmarks
 from snnfer.synth.muscles import JAW_PIVOT_Y, JAW_PIVOT_Z, build_muscles
@@ -23,6 +22,8 @@ HEAD_PIVOT = np.array([0.0, -70.0, -85.0])
 _NECK_FOLLOWS = np.array([0.3, 0.2, 0.0])
 _WRINKLE_STEP = 2e-3
 _LENS_BLUR_PX = 0.6
+_LENS_BLUR = np.exp(-0.5 * (np.arange(3) / _LENS_BLUR_PX) ** 2).astype(np.float32)
+_LENS_BLUR /= _LENS_BLUR[0] + 2 * _LENS_BLUR[1:].sum()
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,11 @@ class View:
     height: int
     focal_px: float
     supersampling: int = 2
+
+    @property
+    def detail(self) -> float:
+        """Density that the mesh of a face needs in this view, see `Person`."""
+        return float(np.clip(np.sqrt(self.focal_px / 760), 0.6, 1.0))
 
 
 @dataclass(frozen=True)
@@ -45,15 +51,20 @@ class Lighting:
 
 
 class Person:
-    """Everything about one person that does not change from image to image."""
+    """Everything about one person that does not change from image to image.
 
-    def __init__(self, identity: Identity) -> None:
+    Args:
+        identity: Who.
+        detail: Density of the mesh and the texture; 1 suits a face of 130 pixels and more.
+    """
+
+    def __init__(self, identity: Identity, *, detail: float = 1.0) -> None:
         self.identity = identity
-        self.head = build_head(identity)
+        self.head = build_head(identity, columns=round(84 * detail), rows=round(92 * detail))
         self.muscles = build_muscles(identity, self.head)
         self.landmarks = build_landmarks(identity, self.head)
         rng = np.random.default_rng([identity.seed, 12])
-        canvas = Canvas(self.head, rng)
+        canvas = Canvas(self.head, rng, height=round(448 * detail), width=round(416 * detail))
         self.albedo = paint_head(identity, canvas)
         self.wrinkles = paint_wrinkles(identity, canvas)
         self.parts = build_parts(identity, self.head, rng)
@@ -91,6 +102,7 @@ class Renderer:
         region = self._visible_region()
         self._rasterise(region)
         self._image[:] = self.background
+        right_eye, left_eye = self._eyes(state)
         shading.shade(
             region,
             self.view.supersampling,
@@ -100,7 +112,8 @@ class Renderer:
             self._attributes,
             self._texture,
             self._face,
-            *self._eyes(state),
+            right_eye,
+            left_eye,
             light,
             self.background,
             self._image,
@@ -139,9 +152,17 @@ class Renderer:
         attributes[: starts[0], shading.TEXTURE] = head.texture_uv * [width, height] - 0.5
         attributes[: starts[0], shading.CANONICAL] = head.canonical
         attributes[:, shading.COLOUR] = colour
+        self._shine = np.zeros(n_vertices, np.float32)
+        self._shine[: starts[0]] = self._skin_shine(head)
         self._points, self._normals, self._attributes = points, normals, attributes
         self._triangles = np.concatenate([head.triangles, *part_triangles]).astype(np.int32)
         self._material = np.concatenate([head.material, np.full(n_plain, PLAIN, np.uint8)])
+
+    def _skin_shine(self, head: HeadMesh) -> np.ndarray:
+        """Strength of the highlight of each vertex; hair shines less than skin."""
+        identity = self.person.identity
+        hair = hair_mask(head.canonical[:, 0], head.canonical[:, 1], head.angle, identity, softness=2.0)
+        return identity.shine * (1 - 0.85 * hair)
 
     def _build_buffers(self) -> None:
         n_vertices = len(self._points)
@@ -185,14 +206,12 @@ class Renderer:
         self._head_pose = _turn_about_neck(state.rotation, state.position)
         neck_pose = _turn_about_neck(state.rotation * _NECK_FOLLOWS, state.position)
         n = len(self.person.head.vertices)
-        light = self._place_rows(slice(0, n), self._head_pose, distance, self.person.identity.shine)
+        light = self._place_rows(slice(0, n), self._head_pose, distance)
         for part, rows in zip(self.person.parts, self._part_slices, strict=True):
-            self._place_rows(rows, self._head_pose if part.follows_head else neck_pose, distance, 0.0)
+            self._place_rows(rows, self._head_pose if part.follows_head else neck_pose, distance)
         return light
 
-    def _place_rows(
-        self, rows: slice, pose: tuple[np.ndarray, np.ndarray], distance: float, shine: float
-    ) -> shading.Light:
+    def _place_rows(self, rows: slice, pose: tuple[np.ndarray, np.ndarray], distance: float) -> shading.Light:
         rotation, offset = pose
         view, points = self.view, self._points[rows]
         geometry.project(
@@ -220,7 +239,7 @@ class Renderer:
             light.camera,
             light.ambient,
             light.key,
-            shine,
+            self._shine[rows],
             self._attributes[rows, shading.DIFFUSE],
             self._attributes[rows, shading.HIGHLIGHT],
         )
@@ -260,9 +279,8 @@ class Renderer:
         left, right, top, bottom = region
         rows = slice(max(0, top - 3), min(self.view.height, bottom + 3))
         columns = slice(max(0, left - 3), min(self.view.width, right + 3))
-        patch = np.ascontiguousarray(self._image[rows, columns])
-        if patch.size:
-            self._image[rows, columns] = cv2.GaussianBlur(patch, (5, 5), _LENS_BLUR_PX)
+        patch = self._image[rows, columns]
+        shading.blur_rows_and_columns(patch, _LENS_BLUR, np.empty_like(patch))
         return self._image
 
 

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
+from snnfer.synth._shapes import blurred
 from snnfer.synth.identity import Identity
 from snnfer.synth.renderer import Lighting, Person, Renderer, View
 
@@ -37,7 +37,7 @@ def build_session(subject: int, view: View, *, seed: int, lux: float | None) -> 
         lux: Illuminance, or None to draw one from `LUX_RANGE`.
     """
     rng = np.random.default_rng([seed, subject, 7])
-    person = Person(Identity.sample(int(rng.integers(2**31))))
+    person = Person(Identity.sample(int(rng.integers(2**31))), detail=view.detail)
     drawn_lux = float(np.exp(rng.uniform(*np.log(LUX_RANGE))))
     lighting = _draw_lighting(rng)
     background, depth = _paint_background(view, rng)
@@ -59,25 +59,25 @@ def _paint_background(view: View, rng: np.random.Generator) -> tuple[np.ndarray,
         x, y = rng.uniform(-40 * scale, view.width), rng.uniform(-40 * scale, view.height)
         w, h = rng.uniform(15, 160) * scale, rng.uniform(15, 200) * scale
         colour = _muted_colour(rng, 0.04, 0.7)
-        cv2.rectangle(image, (int(x), int(y)), (int(x + w), int(y + h)), tuple(colour.tolist()), -1)
-    image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.8, 3.5) * scale)
+        image[max(0, int(y)) : max(0, int(y + h)), max(0, int(x)) : max(0, int(x + w))] = colour
+    image = blurred(image, rng.uniform(1.0, 4.5) * scale)
     image *= 1 + 0.02 * rng.standard_normal((view.height, view.width, 1)).astype(np.float32)
     depth = np.full((view.height, view.width), rng.uniform(1500, 2600), np.float32)
     shoulders = _shoulder_mask(view)
     clothing = _muted_colour(rng, 0.03, 0.6, saturation=0.5)
-    folds = 1 + 0.06 * cv2.GaussianBlur(rng.standard_normal((view.height, view.width)), (0, 0), 6 * scale) * 12 * scale
+    folds = 1 + 0.06 * blurred(rng.standard_normal((view.height, view.width)), 6 * scale) * 12 * scale
     image += shoulders[..., None] * (folds[..., None] * clothing - image)
     depth[shoulders > 0.5] = _SHOULDER_DEPTH_MM
     return np.clip(image, 0.01, 1.0).astype(np.float32), depth
 
 
 def _shoulder_mask(view: View) -> np.ndarray:
-    mask = np.zeros((view.height, view.width), np.float32)
     px_per_mm = view.focal_px / 800
-    centre = (view.width // 2, int(0.5 * view.height + 205 * px_per_mm))
-    cv2.ellipse(mask, centre, (int(215 * px_per_mm), int(88 * px_per_mm)), 0, 0, 360, 1.0, -1)
-    return cv2.GaussianBlur(mask, (0, 0), 0.8)
+    y, x = np.mgrid[: view.height, : view.width]
+    right = (x - view.width / 2) / (215 * px_per_mm)
+    down = (y - 0.5 * view.height - 205 * px_per_mm) / (88 * px_per_mm)
+    return blurred((right**2 + down**2 <= 1).astype(np.float32), 0.8)
 
 
-def _muted_colour(rng: np.random.Generator, low: float, high: float, *, saturation: float = 0.25) -> np.ndarray:
+def _muted_colour(rng: np.random.Generator, low: float, high: float, *, saturation: float = 0.14) -> np.ndarray:
     return np.clip(rng.uniform(low, high) * (1 + saturation * rng.normal(0, 0.6, 3)), 0.01, 0.95)

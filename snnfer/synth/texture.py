@@ -1,10 +1,9 @@
 """Colour of the skin, lips, brows, beard and hair, painted on the head."""
 
-import cv2
 import numpy as np
 from scipy.interpolate import RegularGridInterpolator
 
-from snnfer.synth._shapes import bump, sigmoid, smoothstep
+from snnfer.synth._shapes import blurred, bump, sigmoid, smoothstep
 from snnfer.synth.head import CHIN_Y, CROWN_Y, TEXTURE_ANGLE, HeadMesh, hair_mask
 from snnfer.synth.identity import Identity
 
@@ -19,13 +18,13 @@ class Canvas:
         self.y, self.angle = np.meshgrid(CROWN_Y - v * (CROWN_Y - CHIN_Y), (2 * u - 1) * TEXTURE_ANGLE, indexing="ij")
         grid = head.canonical.reshape(head.rows, head.columns, 2)
         heights, angles = grid[:, 0, 1], head.angle[: head.columns]
-        across = RegularGridInterpolator((heights, angles), grid[..., 0], bounds_error=False, fill_value=None)
+        across = RegularGridInterpolator((heights, angles), grid[..., 0], bounds_error=False, fill_value=None)  # type: ignore[arg-type]
         self.x = across(np.stack([self.y, self.angle], -1))
 
     def noise(self, scale: float) -> np.ndarray:
         """Gaussian noise of about unit size whose grain is `scale` texels wide."""
         white = self.rng.standard_normal(self.shape).astype(np.float32)
-        return cv2.GaussianBlur(white, (0, 0), scale) * scale * 2
+        return blurred(white, scale) * scale * 2
 
     def spot(self, x0: float, y0: float, width: float, height: float) -> np.ndarray:
         """Gaussian spot of height 1."""
@@ -52,12 +51,12 @@ def _blend(below: np.ndarray, above: np.ndarray, cover: np.ndarray) -> np.ndarra
 def _paint_skin(p: Identity, c: Canvas) -> np.ndarray:
     tone = np.exp(0.035 * c.noise(18) + 0.035 * c.noise(6) + 0.03 * c.noise(1.6))
     albedo = tone[..., None] * np.array(p.skin)
-    flush = 0.0
+    flush = np.zeros(c.shape)
     for side in (-1, 1):
         flush = flush + c.spot(side * 38, -32, 13, 12) + 0.6 * c.spot(side * 72, -8, 8, 20)
     flush = flush + 0.7 * c.spot(0, -p.nose_length + 4, 9, 9) + 0.3 * c.noise(9)
     albedo *= np.exp(np.clip(flush, -0.6, 1)[..., None] * np.array([0.05, -0.12, -0.10]))
-    under_eyes = sum(c.spot(side * (p.eye_x - 3), -12, 11, 4) for side in (-1, 1))
+    under_eyes = c.spot(3 - p.eye_x, -12, 11, 4) + c.spot(p.eye_x - 3, -12, 11, 4)
     albedo *= np.exp(-under_eyes[..., None] * (0.10 + 0.04 * p.wrinkles) * np.array([0.8, 1.0, 0.7]))
     for _ in range(70 if p.freckles else 0):
         place = c.rng.normal(0, 24), c.rng.normal(-16, 12)
@@ -110,7 +109,7 @@ def _brow_mask(p: Identity, c: Canvas) -> np.ndarray:
 
 
 def _beard_mask(p: Identity, c: Canvas) -> np.ndarray:
-    stubble = np.clip(1 + 0.4 * c.noise(1.0), 0.3, 1.6)
+    stubble = np.clip(1 + 0.25 * c.noise(0.8), 0.4, 1.4)
     cheek_line = p.mouth_y + 4 + 30 * np.clip((np.abs(c.x) - 32) / 30, 0, 1) ** 1.5
     cheeks = sigmoid((cheek_line - c.y) / 2.5) * (1 - 0.7 * c.spot(0, p.mouth_y - 9, 16, 3))
     lip_top = p.mouth_y + p.lip_upper
@@ -120,5 +119,5 @@ def _beard_mask(p: Identity, c: Canvas) -> np.ndarray:
 
 
 def _hair_colour(p: Identity, c: Canvas) -> np.ndarray:
-    strands = cv2.GaussianBlur(c.rng.standard_normal(c.shape).astype(np.float32), (0, 0), sigmaX=1.0, sigmaY=7.0)
+    strands = blurred(c.rng.standard_normal(c.shape).astype(np.float32), (7.0, 1.0))
     return np.exp(1.6 * strands + 0.12 * c.noise(6))[..., None] * np.array(p.hair)

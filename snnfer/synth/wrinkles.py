@@ -19,7 +19,7 @@ WRINKLE_AUS: dict[str, dict[int, float]] = {
 }
 """Darkening of each wrinkle group per unit of Action Unit intensity."""
 
-RESTING_DEPTH: dict[str, float] = {"nasolabial": 0.10, "forehead": 0.03, "crows_feet": 0.03}
+RESTING_DEPTH: dict[str, float] = {"nasolabial": 0.12, "forehead": 0.05, "crows_feet": 0.06, "mouth_corners": 0.06}
 """Darkening at rest, times the wrinkle strength of the person."""
 
 MAX_DEPTH = 0.75
