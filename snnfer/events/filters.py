@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from snnfer._check import check_positive
 from snnfer.errors import SnnferError
 from snnfer.events.stream import EventStream
 
@@ -39,7 +38,8 @@ def apply_refractory(stream: EventStream, period_us: int) -> EventStream:
         >>> apply_refractory(stream, 10).events["t"]
         array([ 0, 12])
     """
-    check_positive(period_us, name="period_us", unit="us")
+    if period_us <= 0:
+        raise SnnferError(f"period_us = {period_us}", expected="a value above 0 us")
     pixel = stream.events["y"].astype(np.int64) * stream.width + stream.events["x"]
     order = np.argsort(pixel, kind="stable")
     pixel, t = pixel[order], stream.events["t"][order]

@@ -13,7 +13,7 @@ from snnfer.events.formats.detect import open_source
 from snnfer.events.formats.source import EventFileWarning, ReadOptions, Source, TimeUnit, TruncatedFileError
 from snnfer.events.stream import EVENT_DTYPE, SORT_FIX, EventStream, FrameStream, check_events
 
-DEFAULT_CHUNK = 1 << 20
+DEFAULT_CHUNK = 1 << 18
 
 
 class EventReader:

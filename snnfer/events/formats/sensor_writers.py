@@ -7,7 +7,6 @@ from typing import Literal
 
 import numpy as np
 
-from snnfer._check import check_choice
 from snnfer._optional import require
 from snnfer.errors import EventFileError
 from snnfer.events.formats.evt3_writer import write_evt3
@@ -36,7 +35,8 @@ def write_aedat4(path: Path, chunks: Chunks, width: int, height: int) -> None:
 
 def write_raw(path: Path, chunks: Chunks, width: int, height: int, encoding: RawEncoding = "evt3") -> None:
     """Prophesee RAW; the time of the first event stands in the header."""
-    check_choice(encoding, ("evt2", "evt3"), name="encoding")
+    if encoding not in ("evt2", "evt3"):
+        raise EventFileError(f"encoding = '{encoding}'", expected="one of evt2, evt3")
     check_size("RAW", width, height)
     chunks = _not_negative(chunks, "RAW")
     if encoding == "evt3":
