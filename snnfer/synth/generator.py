@@ -177,7 +177,8 @@ def make_clip(folder: Path, config: SynthConfig, key: tuple[int, int, int]) -> N
         events.write(events_path, EventStream(stream.events, stream.width, stream.height))
         stream = EventStream(stream.events[:0], stream.width, stream.height, frames=stream.frames)
     events.write_hdf5(frames_path, EventStream(stream.events, stream.width, stream.height, stream.frames, metadata))
-    labels = {**recording.labels, "noise_events": np.array(recording.noise_count), "row": np.array(json.dumps(row))}
+    counts = {"n_events": np.array(len(recording.stream)), "n_noise_events": np.array(recording.noise_count)}
+    labels = {**recording.labels, **counts, "row": np.array(json.dumps(row))}
     with atomic_path(labels_path) as temporary:
         np.savez_compressed(temporary, **labels)  # type: ignore[arg-type]
 

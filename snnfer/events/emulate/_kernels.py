@@ -133,12 +133,15 @@ def noise_rate_hz(lux, constants):
 
 @numba.njit(cache=True, fastmath=True)
 def accept_noise(candidates, draws, majorant_hz, pixels, constants, out):
-    """Thin candidate events by the noise rate of their pixels; `draws` in [0, 1), below 0 always accepted."""
+    """Thin candidate events, sorted by time, by the noise rate of their pixels.
+
+    `draws` are uniform in [0, 1); candidates with a draw below 0 are always accepted.
+    """
     n = 0
     for i in range(candidates.shape[0]):
         x, y, t_us = candidates[i].x, candidates[i].y, candidates[i].t
         rate = noise_rate_hz(pixels.illuminance[y, x], constants) * pixels.noise_scale[y, x]
-        if draws[i] * majorant_hz < rate and t_us >= pixels.ready_us[y, x]:
+        if (draws[i] < 0 or draws[i] * majorant_hz < rate) and t_us >= pixels.ready_us[y, x]:
             out[n] = candidates[i]
             n += 1
             pixels.ready_us[y, x] = t_us + constants.refractory_us

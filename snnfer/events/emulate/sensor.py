@@ -157,6 +157,8 @@ class DvsSensor:
         candidates["y"], candidates["x"] = np.divmod(places, self.width)
         candidates["p"] = self._noise.integers(0, 2, len(places))
         draws = np.concatenate([self._noise.random(n_shot), np.full(len(hot), -1.0)])
+        order = np.argsort(candidates["t"], kind="stable")
+        candidates, draws = candidates[order], draws[order]
         accepted = np.empty_like(candidates)
         n = _kernels.accept_noise(candidates, draws, majorant_hz, self._pixels, self._constants, accepted)
         self.noise_count += n
