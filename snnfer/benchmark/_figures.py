@@ -54,7 +54,7 @@ def _drawn(figure: "Figure", name: str, section: str, caption: str, *, keep_size
         caption,
         plot.figure_png(figure),
         round(0.85 * width_px) if keep_size else 0,
-        round(1.3 * width_px),
+        round(1.35 * width_px),
     )
 
 
@@ -73,8 +73,8 @@ def _subjects(networks: Sequence[Mapping[str, Any]], metrics: Mapping[str, Any])
 def _over_time(
     networks: Sequence[Mapping[str, Any]], metrics: Mapping[str, Any], step_s: float | None
 ) -> list[ReportFigure]:
-    curves = {network_name(n): n["top1_over_time"] for n in networks if n["top1_over_time"] is not None}
-    if not curves:
+    curves = {network_name(n): n["top1_over_time"] for n in networks}
+    if not any(curves.values()):
         return []
     figure = plot.plot_accuracy_over_time(curves, chance=metrics["chance"]["top1"], step_s=step_s)
     text = (
@@ -100,7 +100,7 @@ def _recall(networks: Sequence[Mapping[str, Any]], metrics: Mapping[str, Any]) -
 
 
 def _operations(operations: Sequence[Mapping[str, Any]]) -> list[ReportFigure]:
-    counted = [entry for entry in operations if entry.get("parameters") is not None]
+    counted = sorted((o for o in operations if o.get("parameters") is not None), key=network_name)
     if not counted:
         return []
     values = [[entry.get(name) for entry in counted] for name in ("parameters", "macs", "acs")]

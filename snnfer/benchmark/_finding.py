@@ -8,14 +8,14 @@ from snnfer.benchmark._format import NBSP, network_name, of_variant, p_text, per
 FEW_SUBJECTS = 10
 
 
-def finding(manifest: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
-    """One paragraph: the best network, what a linear model reaches, and which differences hold."""
+def finding(manifest: Mapping[str, Any], metrics: Mapping[str, Any]) -> tuple[str, str]:
+    """One paragraph, its first sentence apart: the best network, a linear model beside it, which differences hold."""
     networks = of_variant(metrics, "standard")
     if not networks:
-        return "No network of this run has been tested yet; only the controls below are complete."
+        return "No network of this run has been tested yet; only the controls below are complete.", ""
     best = max(networks, key=lambda network: network["top1"]["estimate"])
-    parts = [_best(best, manifest, metrics), _probe(best, metrics), _differences(metrics), _synthetic(manifest)]
-    return " ".join(part for part in parts if part)
+    rest = [_probe(best, metrics), _differences(metrics), _synthetic(manifest)]
+    return _best(best, manifest, metrics), " ".join(part for part in rest if part)
 
 
 def cautions(manifest: Mapping[str, Any], metrics: Mapping[str, Any]) -> list[str]:
@@ -121,5 +121,5 @@ def _permuted(network: Mapping[str, Any], chance: float) -> str:
     score = network["top1"]
     text = f"Trained on shuffled labels, {network_name(network)} reaches {percent(score['estimate'])}{NBSP}%"
     if score["low"] is not None and score["low"] > chance:
-        return f"{text}, above chance ({percent(chance)}{NBSP}%): something leaks from the test clips into training."
-    return f"{text}, not above chance ({percent(chance)}{NBSP}%), as it must be."
+        return f"{text}, above chance ({percent(chance)}{NBSP}%): look for test clips that leak into training."
+    return f"{text}, not above chance ({percent(chance)}{NBSP}%), as it should."

@@ -53,8 +53,11 @@ def control_table(metrics: Mapping[str, Any]) -> Table:
     chance = metrics["chance"]
     rows = [["chance", "any", percent(chance["top1"]), percent(chance["top3"]), MISSING, percent(chance["top1"])]]
     names = {"majority": "majority class", "linear_probe": "linear probe"}
+    same: dict[tuple[str, ...], list[str]] = {}  # a control that ignores its input scores the same on every modality
     for network in of_variant(metrics, "control"):
-        rows.append([names.get(network["model"], network["model"]), network["modality"], *_scores(network)])
+        name = str(network["model"])
+        same.setdefault((names.get(name, name), *_scores(network)), []).append(network["modality"])
+    rows += [[name, ", ".join(modalities), *scores] for (name, *scores), modalities in same.items()]
     for network in of_variant(metrics, "label_permuted"):
         rows.append([f"{network['model']}, shuffled labels", network["modality"], *_scores(network)])
     return Table(header, rows, 2)
@@ -62,13 +65,14 @@ def control_table(metrics: Mapping[str, Any]) -> Table:
 
 def comparison_table(metrics: Mapping[str, Any]) -> Table:
     """Paired tests of networks that share the model or the modality."""
-    header = ["a", "b", "a - b, top-1 (points)", "subjects a > b / a < b / tie", "p", "p, Holm", "smallest possible p",
-              "at 5 %"]  # fmt: skip
+    level = round(100 * metrics["intervals"]["level"])
+    header = ["a", "b", f"a - b, top-1 (points) [{level} % interval]", "subjects a > b / a < b / tie",
+              "p", "p, Holm", "smallest possible p", "at 5 %"]  # fmt: skip
     rows = []
     for test in metrics["comparisons"]:
         ties = test["n_subjects"] - test["n_better"] - test["n_worse"]
         rows.append([
-            network_name(test["a"]), network_name(test["b"]), f"{100 * test['difference']:+.1f}",
+            network_name(test["a"]), network_name(test["b"]), _difference(test),
             f"{test['n_better']} / {test['n_worse']} / {ties}", p_text(test["p_value"]), p_text(test["p_holm"]),
             p_text(test["smallest_p_holm"]), "significant" if test["significant"] else "not significant",
         ])  # fmt: skip
@@ -124,6 +128,12 @@ def class_text(name: str) -> str:
 
 def _scores(network: Mapping[str, Any]) -> list[str]:
     return [with_interval(network["top1"]), *(percent(network[name]["estimate"]) for name in ("top3", "uf1", "uar"))]
+
+
+def _difference(test: Mapping[str, Any]) -> str:
+    difference, low, high = (test[name] for name in ("difference", "low", "high"))
+    interval = "" if low is None else f" [{100 * low:+.1f}, {100 * high:+.1f}]"
+    return f"{100 * difference:+.1f}{interval}"
 
 
 def _mean_sd(spread: Mapping[str, Any]) -> str:

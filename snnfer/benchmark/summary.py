@@ -112,6 +112,13 @@ def _scores(rows: "pandas.DataFrame", seed: int) -> dict[str, dict[str, float | 
     return {name: {"estimate": i.estimate, "low": i.low, "high": i.high} for name, i in found.items()}
 
 
+def _interval_of(differences: np.ndarray, subjects: np.ndarray, seed: int) -> dict[str, float | None]:
+    if len(np.unique(subjects)) < 2:
+        return {"low": None, "high": None}
+    interval = subject_bootstrap(differences, subjects, n_resamples=N_RESAMPLES, level=LEVEL, rng=seed)
+    return {"low": interval.low, "high": interval.high}
+
+
 def _points(rows: "pandas.DataFrame") -> dict[str, float]:
     predicted, y = rows["predicted"].to_numpy(), rows["y"].to_numpy()
     return {
@@ -143,11 +150,11 @@ def _comparisons(networks: dict[tuple, "pandas.DataFrame"], seed: int) -> list[d
         common = per_clip[a].index.intersection(per_clip[b].index)
         if (a[0] != b[0] and a[1] != b[1]) or not len(common):
             continue
-        test = paired_permutation_test(
-            per_clip[a][common].to_numpy(), per_clip[b][common].to_numpy(), common.get_level_values("subject"), rng=seed
-        )
+        of_a, of_b = per_clip[a][common].to_numpy(), per_clip[b][common].to_numpy()
+        subjects = common.get_level_values("subject").to_numpy()
+        test = asdict(paired_permutation_test(of_a, of_b, subjects, rng=seed))
         names = {side: {"model": key[0], "modality": key[1]} for side, key in (("a", a), ("b", b))}
-        found.append({**names, "n_clips": len(common), **asdict(test)})
+        found.append(names | {"n_clips": len(common)} | test | _interval_of(of_a - of_b, subjects, seed))
     corrected = holm([test["p_value"] for test in found])
     smallest = holm([test["smallest_p"] for test in found])
     for test, p, bound in zip(found, corrected, smallest, strict=True):

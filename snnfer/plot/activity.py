@@ -61,7 +61,7 @@ def plot_event_frames(
     columns = min(n_shown, 3)
     per_row = 1 if rgb is None else 2
     rows = -(-n_shown // columns)
-    figure = new_figure(0.35 + rows * per_row * 1.72 + 0.2 * rows)
+    figure = new_figure(0.35 + rows * per_row * 1.45 + 0.2 * rows)
     panels = figure.subplots(rows * per_row, columns, squeeze=False)
     for panel in panels.flat:
         panel.set_axis_off()

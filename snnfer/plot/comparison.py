@@ -33,19 +33,20 @@ def plot_subject_scores(
         >>> figure.axes[0].get_xlabel()
         'top-1 accuracy (%)'
     """
-    figure = new_figure(1.5 + 0.5 * len(scores))
+    figure = new_figure(1.4 + 0.62 * len(scores))
     axes = figure.subplots()
     for row, (name, values) in enumerate(scores.items()):
         estimate, low, high = intervals[name]
         colour = style_of(row)["color"]
-        offsets = _spread(values)
-        axes.plot(100 * np.asarray(values), row + offsets, "o", color=colour, markersize=5, alpha=0.55, mew=0)
+        axes.plot(
+            100 * np.asarray(values), row - 0.2 - _stacked(values), "o", color=colour, markersize=5, alpha=0.6, mew=0
+        )
         if low is not None and high is not None:
-            axes.plot([100 * low, 100 * high], [row, row], color="black", linewidth=2, solid_capstyle="butt")
-        axes.plot(100 * estimate, row, "D", color=colour, markersize=8, markeredgecolor="black")
+            axes.plot([100 * low, 100 * high], [row + 0.15] * 2, color=colour, linewidth=3, solid_capstyle="butt")
+        axes.plot(100 * estimate, row + 0.15, "D", color=colour, markersize=8, markeredgecolor="black")
     axes.axvline(100 * chance, color=GREY, linestyle="--", linewidth=1.2)
     axes.set_yticks(range(len(scores)), list(scores))
-    axes.set_ylim(len(scores) - 0.5, -0.5)
+    axes.set_ylim(len(scores) - 0.5, -0.75)
     top = max(100 * max(max(values), intervals[name][2] or 0) for name, values in scores.items())
     axes.set_xlim(0, min(103.0, 1.1 * top + 3))
     tidy(axes, xlabel=xlabel, grid="x")
@@ -105,15 +106,15 @@ def _log_bars(axes: "Axes", names: Sequence[str], series: list[tuple[str, str, S
     axes.minorticks_off()
 
 
-def _spread(values: Sequence[float]) -> np.ndarray:
-    """Vertical offsets that keep equal values apart, the same at each call."""
-    offsets, seen = [], {}
+def _stacked(values: Sequence[float]) -> np.ndarray:
+    """Heights that stack equal values instead of hiding them behind each other."""
+    seen: dict[int, int] = {}
+    heights = []
     for value in values:
-        key = round(float(value), 2)
-        seen[key] = seen.get(key, 0) + 1
-        step = seen[key] // 2 * (1 if seen[key] % 2 else -1)
-        offsets.append(0.11 * step)
-    return np.clip(offsets, -0.4, 0.4)
+        place = round(50 * value)  # dots closer than 2 % of the axis would overlap
+        heights.append(0.11 * seen.get(place, 0))
+        seen[place] = seen.get(place, 0) + 1
+    return np.array(heights)
 
 
 def _subject_legend(figure: "Figure", chance: float) -> None:
@@ -121,9 +122,7 @@ def _subject_legend(figure: "Figure", chance: float) -> None:
 
     handles = [
         Line2D([], [], marker="o", color=GREY, linestyle="", alpha=0.6, label="one subject"),
-        Line2D(
-            [], [], marker="D", color="black", markerfacecolor="white", linewidth=2, label="all clips, 95 % interval"
-        ),
+        Line2D([], [], marker="D", color=GREY, markeredgecolor="black", linewidth=3, label="all clips, interval"),
         Line2D([], [], color=GREY, linestyle="--", label=f"chance {100 * chance:.1f} %"),
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=8.5, frameon=False,

@@ -12,12 +12,13 @@ if TYPE_CHECKING:
 
 
 def plot_accuracy_over_time(
-    curves: Mapping[str, Sequence[float]], *, chance: float, step_s: float | None = None
+    curves: Mapping[str, Sequence[float] | None], *, chance: float, step_s: float | None = None
 ) -> "Figure":
     """Top-1 accuracy of the prediction after each step.
 
     Args:
-        curves: Network name to its accuracy after steps 1, 2, ..., 0 to 1.
+        curves: Network name to its accuracy after steps 1, 2, ..., 0 to 1. None draws nothing, but keeps the
+            colours of the others as in figures that show all networks.
         chance: Accuracy of guessing, 0 to 1.
         step_s: Length of a step in seconds; None counts steps instead.
 
@@ -28,6 +29,8 @@ def plot_accuracy_over_time(
     figure = new_figure(3.1)
     axes = figure.subplots()
     for i, (name, curve) in enumerate(curves.items()):
+        if curve is None:
+            continue
         time = (np.arange(len(curve)) + 1) * (step_s or 1)
         axes.plot(time, 100 * np.asarray(curve), label=name, markersize=4, markevery=max(1, len(curve) // 10),
                   linewidth=1.6, **style_of(i))  # fmt: skip

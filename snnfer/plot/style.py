@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WIDTH = 5.2
-"""Inches. At the width of a phone 1 point of text is then about 1 pixel, so 9 points stay readable."""
+WIDTH = 4.4
+"""Inches. On a phone 1 point of text is then about 1.1 pixels, so that 9 points stay readable."""
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito's colour-blind safe palette, "Color Universal Design", 2008; yellow left out (too faint on white)."""
