@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 
 from snnfer._registry import look_up, names, register
@@ -20,10 +21,26 @@ class Representation(ABC):
     """Base of all representations; a subclass adds its own parameters and `__call__`.
 
     A representation maps a stream to ``[T, C, H, W]`` float32 and a list of streams to ``[T, N, C, H, W]``.
+
+    Args:
+        window_us: Length of a step in microseconds.
+        size: Height and width of the frames; None keeps those of the box or the sensor.
+        n_steps: Fixed number of steps: fewer are padded with zeros, more are cut off. None takes as many as needed.
+
+    Raises:
+        SnnferError: a window, size or number of steps below 1.
     """
 
     window_us: int = 33_000
     size: tuple[int, int] | None = field(default=None, kw_only=True)
+    n_steps: int | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        values = {"window_us": self.window_us, "n_steps": self.n_steps if self.n_steps is not None else 1}
+        values |= dict(zip(("height in size", "width in size"), self.size, strict=True)) if self.size else {}
+        for name, value in values.items():
+            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+                raise SnnferError(f"{name} = {value}", expected="a whole number of at least 1")
 
     @property
     @abstractmethod

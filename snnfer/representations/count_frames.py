@@ -1,7 +1,7 @@
 """Polarity counts on a fixed time grid."""
 
 from bisect import bisect_left
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -52,15 +52,6 @@ class CountFrames(Representation):
         >>> frames.shape, lengths
         (torch.Size([2, 2, 2, 2, 4]), tensor([2, 1]))
     """
-
-    n_steps: int | None = field(default=None, kw_only=True)
-
-    def __post_init__(self) -> None:
-        values = {"window_us": self.window_us, "n_steps": self.n_steps if self.n_steps is not None else 1}
-        values |= dict(zip(("height in size", "width in size"), self.size, strict=True)) if self.size else {}
-        for name, value in values.items():
-            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-                raise SnnferError(f"{name} = {value}", expected="a whole number of at least 1")
 
     @property
     def n_channels(self) -> int:
