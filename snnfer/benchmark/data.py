@@ -16,9 +16,10 @@ def load_dataset(config: DataConfig, *, jobs: int = 1) -> ManifestDataset:
             raise ConfigError("data.root is empty", expected="the path of a manifest", fix="--set data.root=PATH")
         return ManifestDataset.read(config.root, min_clips_per_subject=config.min_clips_per_subject)
     from snnfer import synth
+    from snnfer.synth.generator import describe as describe_synth
 
     settings = synth.SynthConfig.preset(config.preset, **config.synth)
-    name = f"synthau-{config.preset}-{synth.describe(settings)['fingerprint'][:8]}"
+    name = f"synthau-{config.preset}-{describe_synth(settings)['fingerprint'][:8]}"
     root = Path(config.root) if config.root else default_cache_dir() / name
     synth.generate(root, settings, jobs=jobs)
     return ManifestDataset.read(root, min_clips_per_subject=config.min_clips_per_subject)

@@ -53,7 +53,7 @@ def leave_one_subject_out(
         >>> [fold.test for fold in leave_one_subject_out(["b", "a", "c"])]
         [('a',), ('b',), ('c',)]
         >>> leave_one_subject_out(["a", "b", "c"], n_validation_subjects=1)[0].validation
-        ('c',)
+        ('b',)
     """
     names = sorted(set(subjects))
     needed = 2 + n_validation_subjects

@@ -1,0 +1,157 @@
+"""``snnfer train``, ``predict``, ``data verify`` and ``benchmark`` as a user types them."""
+
+import csv
+import json
+
+import pytest
+
+from snnfer.cli.main import main
+
+SMALL = ["data.size=[16,16]", "data.n_steps=10", "data.crop=none", "train.epochs=2", "train.batch_size=4"]
+SMALL += ["model.channels=4", "model.hidden=16"]
+SETTINGS = [part for setting in SMALL for part in ("--set", setting)]
+
+
+@pytest.fixture
+def model_dir(toy_manifest, tmp_path, monkeypatch):
+    """A model trained on the toy recordings."""
+    monkeypatch.setenv("SNNFER_CACHE", str(tmp_path / "cache"))
+    assert main(["train", str(toy_manifest), "--out", str(tmp_path / "model"), *SETTINGS]) == 0
+    return tmp_path / "model"
+
+
+def test_train_writes_a_model_folder_and_tests_who_is_held_out(toy_manifest, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("SNNFER_CACHE", str(tmp_path / "cache"))
+    command = ["train", str(toy_manifest), "--out", str(tmp_path / "m"), "--hold-out", "cleo", *SETTINGS]
+    assert main(command) == 0
+    out = capsys.readouterr().out
+    assert "12 clips of 2 subjects" in out
+    assert "held out cleo: top-1" in out
+    assert sorted(path.name for path in (tmp_path / "m").iterdir()) == ["config.json", "model.safetensors"]
+    training = json.loads((tmp_path / "m" / "config.json").read_text())["training"]
+    assert training["train_subjects"] == ["anna", "ben"]
+    assert training["held_out_subjects"] == ["cleo"]
+
+
+def test_predict_prints_scores_per_window_and_writes_csv_and_picture(model_dir, toy_manifest, tmp_path, capsys):
+    recording = str(toy_manifest / "anna-au2-0.h5")
+    files = ["--csv", str(tmp_path / "s.csv"), "--plot", str(tmp_path / "s.png")]
+    windows = ["--window-ms", "99", "--hop-ms", "66", "--box", "0,0,32,32"]
+    assert main(["predict", str(model_dir), recording, *windows, *files]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if " - " in line]
+    with (tmp_path / "s.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(lines) == len(rows) == 5  # windows begin at 0, 66, ... 264 ms in a recording of 300 ms
+    assert [row["t_start_us"] for row in rows][:2] == ["0", "66000"]
+    assert set(rows[0]) == {"t_start_us", "t_end_us", "AU2", "AU12", "AU45"}
+    assert (tmp_path / "s.png").stat().st_size > 5_000
+
+
+def test_predict_says_clearly_when_there_is_no_face(model_dir, toy_manifest, capsys):
+    pytest.importorskip("onnxruntime")
+    recording = str(toy_manifest / "anna-au2-0.h5")
+    assert main(["predict", str(model_dir), recording]) == 2
+    assert "no face" in capsys.readouterr().err.lower()
+    assert main(["predict", str(model_dir), recording, "--no-face", "whole"]) == 0
+    assert "scoring the whole sensor image" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format_version": 99}, "format version 99"),
+        ({"format": "other"}, "does not describe a snnfer model"),
+        ({"model": {"name": "au_snnn"}}, "cannot be built"),
+        ({"model": {"name": "au_snn", "hidden": 99}}, "cannot be built"),
+    ],
+)
+def test_a_model_folder_that_does_not_fit_is_one_clear_sentence(model_dir, toy_manifest, capsys, change, message):
+    config = json.loads((model_dir / "config.json").read_text()) | change
+    (model_dir / "config.json").write_text(json.dumps(config))
+    assert main(["predict", str(model_dir), str(toy_manifest / "anna-au2-0.h5"), "--box", "0,0,32,32"]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda d: (d / "config.json").unlink(), "no model in"),
+        (lambda d: (d / "config.json").write_text("{"), "not valid JSON"),
+        (lambda d: (d / "model.safetensors").unlink(), "no model.safetensors"),
+        (lambda d: (d / "model.safetensors").write_bytes(b"\x00" * 100), "cannot be built"),
+    ],
+)
+def test_a_damaged_model_folder_is_one_clear_sentence(model_dir, toy_manifest, capsys, damage, message):
+    damage(model_dir)
+    assert main(["predict", str(model_dir), str(toy_manifest / "anna-au2-0.h5"), "--box", "0,0,32,32"]) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--box", "1,2,3"], "four whole numbers"),
+        (["--box", "0,0,0,5"], "width and height above 0"),
+        (["--box", "0,0,32,32", "--hop-ms", "0"], "hop"),
+    ],
+)
+def test_wrong_options_of_predict(model_dir, toy_manifest, capsys, arguments, message):
+    assert main(["predict", str(model_dir), str(toy_manifest / "anna-au2-0.h5"), *arguments]) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--hold-out", "nobody"], "unknown subject 'nobody'"),
+        (["--hold-out", "anna", "ben", "cleo"], "0 of 3 subjects are left"),
+        (["--set", "train.epoch=1"], "did you mean 'train.epochs'"),
+        (["--model", "au_snnn", "--set", "data.crop=none"], "use 'au_snn'"),
+        (["--set", "data.crop=none", "--set", "model.chanels=4"], "unknown argument 'chanels'"),
+        ([], "no face box"),
+    ],
+)
+def test_wrong_options_of_train_leave_nothing_behind(toy_manifest, tmp_path, monkeypatch, capsys, arguments, message):
+    monkeypatch.setenv("SNNFER_CACHE", str(tmp_path / "cache"))
+    assert main(["train", str(toy_manifest), "--out", str(tmp_path / "m"), *arguments]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "m").exists()
+
+
+def test_data_verify_counts_what_is_there_and_names_an_empty_clip(toy_manifest, capsys):
+    assert main(["data", "verify", str(toy_manifest)]) == 0
+    assert "18 clips, 3 subjects, 32,400 events" in capsys.readouterr().out
+    with (toy_manifest / "manifest.csv").open("a") as file:
+        file.write("anna,2,davis346,anna-au2-0.h5,5000000,6000000\n")
+    assert main(["data", "verify", str(toy_manifest)]) == 2
+    assert "holds no events between 5000000 and 6000000 us" in capsys.readouterr().err
+
+
+def test_benchmark_list_names_the_demo(capsys):
+    assert main(["benchmark", "list"]) == 0
+    assert "demo.yaml: Demo" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["benchmark", "run", "nowhere.yaml"], "no config file at 'nowhere.yaml'"),
+        (["benchmark", "report", "nowhere"], "there is no folder 'nowhere'"),
+        (["benchmark", "run", "nowhere.yaml", "--jobs", "x"], "invalid int value"),
+    ],
+)
+def test_wrong_benchmark_commands(capsys, arguments, message):
+    with pytest.raises(SystemExit) if "x" in arguments else _nothing() as stop:
+        assert main(arguments) == 2
+    assert stop is None or stop.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def _nothing():
+    import contextlib
+
+    return contextlib.nullcontext()
