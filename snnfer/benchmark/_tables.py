@@ -24,26 +24,21 @@ def main_table(
 ) -> Table:
     """Scores and costs of the networks, with published figures beside them."""
     level = round(100 * metrics["intervals"]["level"])
-    header = ["model", "modality", f"top-1 (%) [{level} % interval]", "top-3 (%)", "UF1 (%)", "UAR (%)",
-              "per subject, mean ± SD (%)", "clips", "parameters", "MACs per clip", "ACs per clip"]  # fmt: skip
+    header = ["model", "modality", f"top-1 (%) [{level} % interval]", "top-3 (%)",
+              *(["published top-1 / top-3 (%)"] if published else []), "UF1 (%)", "UAR (%)",
+              "subject mean ± SD (%)", "clips", "parameters", "MACs per clip", "ACs per clip"]  # fmt: skip
     costs = {(entry["model"], entry["modality"]): entry for entry in operations}
     figures = {(entry["model"], entry["modality"]): entry for entry in published}
     rows = []
     for network in of_variant(metrics, "standard"):
         key = (network["model"], network["modality"])
-        cost = costs.get(key, {})
-        row = [
-            network["model"],
-            network["modality"],
-            *_scores(network),
-            _mean_sd(network["subject_top1"]),
-            str(network["n_clips"]),
-        ]
-        row += [si(cost.get(name)) for name in ("parameters", "macs", "acs")]
-        rows.append(row + ([_published(figures.get(key))] if published else []))
+        top1, top3, *rest = _scores(network)
+        row: list[str] = [*key, top1, top3, *([_published(figures.get(key))] if published else []), *rest]
+        row += [_mean_sd(network["subject_top1"]), str(network["n_clips"])]
+        rows.append(row + [si(costs.get(key, {}).get(name)) for name in ("parameters", "macs", "acs")])
     sources = dict.fromkeys(figure["source"] for figure in published if figure.get("source"))
     notes = ("Published figures: " + "; ".join(sources) + ".",) if sources else ()
-    return Table(header + (["published top-1 / top-3 (%)"] if published else []), rows, 2, notes)
+    return Table(header, rows, 2, notes)
 
 
 def control_table(metrics: Mapping[str, Any]) -> Table:

@@ -107,14 +107,10 @@ def _log_bars(axes: "Axes", names: Sequence[str], series: list[tuple[str, str, S
 
 
 def _stacked(values: Sequence[float]) -> np.ndarray:
-    """Heights that stack equal values instead of hiding them behind each other."""
-    seen: dict[int, int] = {}
-    heights = []
-    for value in values:
-        place = round(50 * value)  # dots closer than 2 % of the axis would overlap
-        heights.append(0.11 * seen.get(place, 0))
-        seen[place] = seen.get(place, 0) + 1
-    return np.array(heights)
+    """Heights that stack equal values instead of hiding them behind each other; at most half a row high."""
+    places = np.round(50 * np.asarray(values)).astype(int)  # dots closer than 2 % of the axis would overlap
+    levels = np.array([(places[:i] == place).sum() for i, place in enumerate(places)])
+    return levels * min(0.11, 0.5 / max(1, levels.max(initial=0)))
 
 
 def _subject_legend(figure: "Figure", chance: float) -> None:
