@@ -118,5 +118,6 @@ def darken(masks, depths, texture):
         for x in range(width):
             shade = 1.0
             for k in range(groups):
-                shade -= depths[k] * masks[k, y, x]
+                if depths[k] > 0:
+                    shade -= depths[k] * masks[k, y, x]
             texture[y, x, 3] = max(shade, 0.2)

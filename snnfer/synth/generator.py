@@ -21,7 +21,7 @@ from snnfer._progress import progress
 from snnfer.errors import ConfigError, DatasetError
 from snnfer.synth.config import SynthConfig
 
-GENERATOR_VERSION = 2
+GENERATOR_VERSION = 3
 """Raised whenever the same parameters give other data."""
 
 MANIFEST_COLUMNS = (

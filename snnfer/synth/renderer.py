@@ -20,7 +20,7 @@ from snnfer.synth.wrinkles import paint_wrinkles
 HEAD_PIVOT = np.array([0.0, -70.0, -85.0])
 """Joint of the head on the neck, in millimetres."""
 _NECK_FOLLOWS = np.array([0.3, 0.2, 0.0])
-_WRINKLE_STEP = 2e-3
+_WRINKLE_STEP = 4e-3
 _LENS_BLUR_PX = 0.6
 _LENS_BLUR = np.exp(-0.5 * (np.arange(3) / _LENS_BLUR_PX) ** 2).astype(np.float32)
 _LENS_BLUR /= _LENS_BLUR[0] + 2 * _LENS_BLUR[1:].sum()
@@ -88,7 +88,7 @@ class Renderer:
         self.background = np.ascontiguousarray(background, np.float32)
         self.background_depth = np.ascontiguousarray(background_depth, np.float32)
         self._texture = np.concatenate([person.albedo, np.ones((*person.albedo.shape[:2], 1), np.float32)], -1)
-        self._wrinkles_drawn = np.zeros(len(person.wrinkles))
+        self._wrinkle_steps = np.zeros(len(person.wrinkles))
         self._build_surface(person.head)
         self._build_buffers()
         self._face = _face_constants(person.identity)
@@ -195,10 +195,11 @@ class Renderer:
         by_vertex[[head.upper_lip_row, head.lower_lip_row]] = gap
 
     def _wrinkle(self, depths: np.ndarray) -> None:
-        if np.abs(depths - self._wrinkles_drawn).max() > _WRINKLE_STEP:
-            active = np.flatnonzero(depths > 1e-3)
-            geometry.darken(self.person.wrinkles, np.where(depths > 1e-3, depths, 0.0), self._texture)
-            self._wrinkles_drawn = depths.copy() if len(active) else np.zeros_like(depths)
+        """Redraw the wrinkles in steps of `_WRINKLE_STEP`, so that an image depends on nothing drawn before it."""
+        steps = np.round(depths / _WRINKLE_STEP)
+        if (steps != self._wrinkle_steps).any():
+            geometry.darken(self.person.wrinkles, steps * _WRINKLE_STEP, self._texture)
+            self._wrinkle_steps = steps
 
     def _place(self, state: HeadState) -> shading.Light:
         """Project and light the head and its parts; returns the light in head coordinates."""
