@@ -21,6 +21,8 @@ from snnfer.events.stream import EVENT_DTYPE, EventStream, FrameStream
 FORMAT_NAME = "snnfer-events"
 VERSION = 1
 CHUNK_EVENTS = 65536
+DAMAGE = (OSError, RuntimeError, KeyError, ValueError)
+"""What h5py raises for damaged files."""
 
 
 def write_hdf5(path: str | os.PathLike[str], stream: EventStream) -> None:
@@ -85,11 +87,14 @@ def read_hdf5(path: str | os.PathLike[str]) -> EventStream:
     Raises:
         EventFileError: the file is missing, damaged or of another layout.
     """
-    with open_hdf5(path) as file:
-        width, height, metadata = read_header(file, path)
-        chunks = list(iter_chunks(file, n_events=max(len(file["events/t"]), 1)))
-        events = chunks[0] if chunks else np.empty(0, dtype=EVENT_DTYPE)
-        return EventStream(events, width, height, read_frames(file), metadata)
+    try:
+        with open_hdf5(path) as file:
+            width, height, metadata = read_header(file, path)
+            chunks = list(iter_chunks(file, n_events=max(len(file["events/t"]), 1)))
+            events = chunks[0] if chunks else np.empty(0, dtype=EVENT_DTYPE)
+            return EventStream(events, width, height, read_frames(file), metadata)
+    except DAMAGE as error:
+        raise EventFileError(f"'{path}' cannot be read as HDF5 ({error})", cause="a damaged file") from error
 
 
 def open_hdf5(path: str | os.PathLike[str]) -> Any:
@@ -125,11 +130,8 @@ def iter_chunks(file: Any, *, n_events: int) -> Iterator[np.ndarray]:
     for start in range(0, len(columns["t"]), n_events):
         stop = min(start + n_events, len(columns["t"]))
         chunk = np.empty(stop - start, dtype=EVENT_DTYPE)
-        try:
-            for name, column in columns.items():
-                chunk[name] = column[start:stop]
-        except OSError as error:
-            raise EventFileError(f"'{file.filename}' is damaged at event {start} ({error})") from error
+        for name, column in columns.items():
+            chunk[name] = column[start:stop]
         yield chunk
 
 

@@ -11,7 +11,15 @@ import numpy as np
 from snnfer.errors import EventFileError
 from snnfer.events.formats.detect import open_source
 from snnfer.events.formats.source import EventFileWarning, ReadOptions, Source, TimeUnit, TruncatedFileError
-from snnfer.events.stream import EVENT_DTYPE, SORT_FIX, EventStream, FrameStream, check_events
+from snnfer.events.stream import (
+    EVENT_DTYPE,
+    SORT_FIX,
+    EventStream,
+    FrameStream,
+    check_events,
+    find_outside,
+    outside_error,
+)
 
 DEFAULT_CHUNK = 1 << 18
 
@@ -55,7 +63,11 @@ class EventReader:
             EventFileError: the file is damaged or cut, an event lies outside the sensor, or times go backwards.
         """
         n_read, last_us = 0, None
-        for chunk in _regroup(self._packets(), n_events):
+        chunks = _regroup(self._packets(), n_events)
+        for chunk in chunks:
+            outside = find_outside(chunk["x"], chunk["y"], self.width, self.height)
+            if len(outside):
+                raise self._outside_error(chunk, outside, n_read, chunks)
             self._check(chunk, n_read, last_us)
             n_read, last_us = n_read + len(chunk), int(chunk["t"][-1])
             yield chunk
@@ -74,6 +86,10 @@ class EventReader:
             for packet in self._source.packets():
                 n_events += len(packet)
                 yield packet
+        except EventFileError as error:
+            if str(self.path) in str(error):
+                raise
+            raise EventFileError(f"'{self.path}': {error}") from error
         except TruncatedFileError as cut:
             if not self._allow_truncated:
                 raise EventFileError(
@@ -82,6 +98,19 @@ class EventReader:
                     fix="copy it again, or read what is there with allow_truncated=True (--allow-truncated)",
                 ) from cut
             warnings.warn(f"'{self.path}': {n_events:,} events read, then {cut.lost}", EventFileWarning, stacklevel=2)
+
+    def _outside_error(
+        self, chunk: np.ndarray, outside: np.ndarray, n_read: int, rest: Iterator[np.ndarray]
+    ) -> EventFileError:
+        """The error that counts the events outside the sensor in the whole file."""
+        i = int(outside[0])
+        first = (n_read + i, int(chunk["x"][i]), int(chunk["y"][i]))
+        n_outside, n_events = len(outside), n_read + len(chunk)
+        for later in rest:
+            n_outside += len(find_outside(later["x"], later["y"], self.width, self.height))
+            n_events += len(later)
+        error = outside_error(n_outside, n_events, first, self.width, self.height)
+        return EventFileError(f"'{self.path}': {error}")
 
     def _check(self, chunk: np.ndarray, n_read: int, last_us: int | None) -> None:
         try:

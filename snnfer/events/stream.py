@@ -213,13 +213,26 @@ def check_events(events: np.ndarray, width: int, height: int, *, check_order: bo
 
 def check_inside(x: np.ndarray, y: np.ndarray, width: int, height: int) -> None:
     """Raise `EventFileError` that counts the events outside the sensor and names the first."""
+    outside = find_outside(x, y, width, height)
+    if len(outside):
+        i = int(outside[0])
+        raise outside_error(len(outside), len(x), (i, int(x[i]), int(y[i])), width, height)
+
+
+def find_outside(x: np.ndarray, y: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Indices of the events outside the sensor."""
     if len(x) == 0 or (x.max() < width and y.max() < height and x.min() >= 0 and y.min() >= 0):
-        return
-    outside = np.flatnonzero((x >= width) | (y >= height) | (x < 0) | (y < 0))
-    first = outside[0]
-    raise EventFileError(
-        f"{len(outside):,} of {len(x):,} events lie outside the sensor of {width}x{height}, "
-        f"the first is event {first} at x={x[first]}, y={y[first]}",
+        return np.empty(0, dtype=np.int64)
+    return np.flatnonzero((x >= width) | (y >= height) | (x < 0) | (y < 0))
+
+
+def outside_error(
+    n_outside: int, n_events: int, first: tuple[int, int, int], width: int, height: int
+) -> EventFileError:
+    """The error for events outside the sensor; `first` is index, x and y of the first of them."""
+    return EventFileError(
+        f"{n_outside:,} of {n_events:,} events lie outside the sensor of {width}x{height}, "
+        f"the first is event {first[0]:,} at x={first[1]}, y={first[2]}",
         cause="a wrong sensor size or a damaged file",
         fix="give the true width and height (--width, --height)",
     )

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from snnfer.events.formats.source import (
     Source,
     TruncatedFileError,
     decoder_errors,
+    guarded,
     pack,
     percent_lost,
     resolve_size,
@@ -78,11 +80,11 @@ class Aedat4Source(Source):
     def _open(self, path: Path) -> Any:
         aedat = require("faery", extra="data").aedat
         try:
-            return aedat.Decoder(path)
-        except RuntimeError:
+            with decoder_errors(path):
+                return aedat.Decoder(path)
+        except EventFileError:
             if not 0 < self._end < path.stat().st_size:
-                with decoder_errors(path):
-                    return aedat.Decoder(path)
+                raise
         # All packets are there and only the index behind them is cut, which the decoder refuses: work on the packets.
         handle, self._copy = tempfile.mkstemp(suffix=".aedat4")
         os.close(handle)
@@ -96,10 +98,10 @@ class Aedat4Source(Source):
         decoder = require("faery", extra="data").aedat.Decoder(self._copy or self.path)
         n_packets = 0
         try:
-            for track, packet in decoder:
+            for track, packet in guarded(decoder, self.path):
                 n_packets += 1
                 yield track, packet
-        except RuntimeError as error:
+        except EventFileError as error:
             raise TruncatedFileError(self._lost(n_packets)) from error
 
     def _walk_frames(self) -> Iterator[Any]:
@@ -124,14 +126,25 @@ class Aedat4Source(Source):
 
 
 def read_table_position(path: Path) -> int:
-    """Where the index behind the packets begins, from the header; -1 if the recorder never wrote it."""
+    """Where the index behind the packets begins, from the header; -1 if the recorder never wrote it.
+
+    The header (a flatbuffer with fields compression, position and description) is checked on the way, because the
+    decoding library ends the whole process on some damaged ones.
+    """
     with path.open("rb") as file:
         head = file.read(len(MAGIC) + 4)
         data = file.read(struct.unpack("<I", head[-4:])[0]) if len(head) == len(MAGIC) + 4 else b""
     try:
         root = struct.unpack_from("<I", data, 0)[0]
         vtable = root - struct.unpack_from("<i", data, root)[0]
-        offset = struct.unpack_from("<H", data, vtable + 6)[0] if struct.unpack_from("<H", data, vtable)[0] > 6 else 0
-        return struct.unpack_from("<q", data, root + offset)[0] if offset else -1
-    except struct.error as error:
-        raise EventFileError(f"'{path}' ends inside its AEDAT4 header", cause="a cut copy") from error
+        n_fields = struct.unpack_from("<H", data, vtable)[0] // 2 - 2
+        offsets = struct.unpack_from(f"<{n_fields}H", data, vtable + 4)
+        _, position, description = (root + offset if offset else 0 for offset in (*offsets, 0, 0)[:3])
+        start = description + struct.unpack_from("<I", data, description)[0]
+        text = data[start + 4 : start + 4 + struct.unpack_from("<I", data, start)[0]]
+        ElementTree.fromstring(text.decode("utf-8"))
+        return struct.unpack_from("<q", data, position)[0] if position else -1
+    except (struct.error, ValueError, ElementTree.ParseError) as error:
+        raise EventFileError(
+            f"'{path}' has a damaged AEDAT4 header ({error})", cause="a cut or overwritten copy", fix="copy it again"
+        ) from error

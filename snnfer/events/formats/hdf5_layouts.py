@@ -8,7 +8,7 @@ import numpy as np
 
 from snnfer.errors import EventFileError
 from snnfer.events.formats.source import ReadOptions, Source, pack, resolve_size
-from snnfer.events.hdf5 import FORMAT_NAME, iter_chunks, open_hdf5, read_frames, read_header
+from snnfer.events.hdf5 import DAMAGE, FORMAT_NAME, iter_chunks, open_hdf5, read_frames, read_header
 from snnfer.events.stream import FrameStream, unify_polarity
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
@@ -24,9 +24,11 @@ class Hdf5Source(Source):
         try:
             name, size, metadata = self._find_layout(path)
             super().__init__(path, name, *resolve_size(path, size, options), metadata=metadata)
-        except BaseException:
-            self._file.close()
-            raise
+        except DAMAGE as error:
+            raise EventFileError(f"'{path}' cannot be read as HDF5 ({error})", cause="a damaged file") from error
+        finally:
+            if not self.format:
+                self._file.close()
 
     def _find_layout(self, path: Path) -> tuple[str, tuple[int, int] | None, dict[str, Any]]:
         file = self._file
@@ -56,7 +58,7 @@ class Hdf5Source(Source):
         """Events in blocks."""
         try:
             yield from self._packets()
-        except OSError as error:
+        except DAMAGE as error:
             raise EventFileError(
                 f"'{self.path}' cannot be decompressed ({error})",
                 cause="a damaged file, or Prophesee's ECF compression, which has no Python codec",
@@ -84,7 +86,10 @@ class Hdf5Source(Source):
 
     def frames(self) -> dict[str, FrameStream]:
         """Frames of snnfer's own layout."""
-        return read_frames(self._file) if self.format == "HDF5 (snnfer)" else {}
+        try:
+            return read_frames(self._file) if self.format == "HDF5 (snnfer)" else {}
+        except DAMAGE as error:
+            raise EventFileError(f"'{self.path}' has unreadable frames ({error})", cause="a damaged file") from error
 
     def frame_counts(self) -> dict[str, int]:
         """Number of frames by name."""

@@ -30,9 +30,11 @@ class TextSource(Source):
     """A text file of events."""
 
     def __init__(self, path: Path, options: ReadOptions) -> None:
-        with path.open("r", encoding="utf-8") as file:
+        with path.open("r", encoding="utf-8", errors="replace") as file:
             lines = [file.readline() for _ in range(2)]
         own = dict(re.findall(r"(\w+)=(\w+)", lines[0])) if lines[0].startswith(MAGIC) else {}
+        if own and not all(own.get(name, "").isdigit() for name in ("width", "height")):
+            raise EventFileError(f"'{path}' has a damaged first line {lines[0].strip()!r}")
         known = (int(own["width"]), int(own["height"])) if own else None
         pair = re.fullmatch(r"\s*(\d+)[\s,]+(\d+)\s*", lines[0])  # a first line "240 180" is the sensor size
         if pair:
@@ -57,7 +59,7 @@ class TextSource(Source):
         """Events in blocks of rows."""
         types = {"t": np.int64 if self.unit == "us" else np.float64, "x": np.int64, "y": np.int64, "p": np.int64}
         dtype = np.dtype([(name, types[name]) for name in self.columns])
-        with self.path.open("r", encoding="utf-8") as file:
+        with self.path.open("r", encoding="utf-8", errors="replace") as file:
             for n_rows, lines in enumerate(_blocks(file, self.n_skipped)):
                 try:
                     rows = np.loadtxt(lines, dtype=dtype, delimiter=self.separator, comments="#", ndmin=1)

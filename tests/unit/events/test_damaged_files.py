@@ -104,8 +104,8 @@ def test_random_bytes_called_bin(tmp_path):
     [
         (b"", "is empty"),
         (b"#!AER-DAT3.1\r\n", r"is AEDAT 3\.1; expected AEDAT 4"),
-        (b"#!AER-DAT4.0\r\n", "ends inside its AEDAT4 header"),
-        (b"#!AER-DAT4.0\r\n\xff\x00\x00\x00", "ends inside its AEDAT4 header"),
+        (b"#!AER-DAT4.0\r\n", "has a damaged AEDAT4 header"),
+        (b"#!AER-DAT4.0\r\n\xff\x00\x00\x00", "has a damaged AEDAT4 header"),
         (b"Event Stream", "cannot be decoded"),
         (b"% evt 4.0\n% geometry 10x10\n% end\n", "names no encoding snnfer knows"),
         (b"% evt 3.0\n", "does not say its sensor size"),
@@ -165,3 +165,25 @@ def test_unsorted_file(tmp_path):
     assert ev.read(path, **options, sort=True).events["x"].tolist() == [1, 0, 2]
     with ev.open(path, **options) as reader, pytest.raises(EventFileError, match=r"at event 1 \(5 us, then 3 us\)"):
         list(reader.chunks(n_events=1))
+
+
+@pytest.mark.parametrize("suffix", [".raw", ".dat", ".aedat4", ".h5", ".es", ".csv"])
+def test_any_damage_is_an_event_file_error_or_harmless(tmp_path, suffix):
+    """Cut, overwrite or remove bytes anywhere: nothing but events or our own error may come out."""
+    rng = np.random.default_rng(0)
+    ev.write(tmp_path / f"a{suffix}", STREAM)
+    data, path = (tmp_path / f"a{suffix}").read_bytes(), tmp_path / f"damaged{suffix}"
+    refusals = []
+    for k in range(60):
+        damaged, place = bytearray(data), int(rng.integers(0, len(data) if k % 2 else min(len(data), 400)))
+        length = int(rng.integers(1, 100))
+        damaged[place : place + length] = (b"", rng.bytes(length), rng.bytes(1))[k % 3] if k % 5 else b"\xff" * length
+        path.write_bytes(damaged[:place] if k % 7 == 0 else damaged)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ev.EventFileWarning)
+                ev.read(path, allow_truncated=True)
+        except EventFileError as error:
+            refusals.append(str(error))
+    assert len(refusals) > 10
+    assert all(str(path) in refusal for refusal in refusals)
