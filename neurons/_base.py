@@ -75,7 +75,7 @@ class SpikingNeuron(Neuron):
         self.detach_reset = detach_reset
         self.surrogate = surrogate
 
-    def firing(self) -> dict[str, Any]:
+    def _firing(self) -> dict[str, Any]:
         """The arguments of threshold, reset and surrogate."""
         return {
             "v_threshold": self.v_threshold,

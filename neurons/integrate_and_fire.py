@@ -64,10 +64,10 @@ class IF(SpikingNeuron):
     def forward_with_state(
         self, x: torch.Tensor, state: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        return functional.if_(x, state, **self.firing())
+        return functional.if_(x, state, **self._firing())
 
     def settings(self) -> dict[str, Any]:
-        return self.firing()
+        return self._firing()
 
 
 @register_neuron
@@ -131,10 +131,10 @@ class LIF(SpikingNeuron):
     def forward_with_state(
         self, x: torch.Tensor, state: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        return functional.lif(x, state, tau=self.tau, decay_input=self.decay_input, **self.firing())
+        return functional.lif(x, state, tau=self.tau, decay_input=self.decay_input, **self._firing())
 
     def settings(self) -> dict[str, Any]:
-        return {"tau": self.tau, "decay_input": self.decay_input, **self.firing()}
+        return {"tau": self.tau, "decay_input": self.decay_input, **self._firing()}
 
 
 @register_neuron
@@ -209,10 +209,10 @@ class PLIF(SpikingNeuron):
     def forward_with_state(
         self, x: torch.Tensor, state: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        return functional.plif(x, state, w=self.w, decay_input=self.decay_input, **self.firing())
+        return functional.plif(x, state, w=self.w, decay_input=self.decay_input, **self._firing())
 
     def settings(self) -> dict[str, Any]:
-        return {"init_tau": self.init_tau, "decay_input": self.decay_input, **self.firing()}
+        return {"init_tau": self.init_tau, "decay_input": self.decay_input, **self._firing()}
 
 
 @register_neuron
