@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from snnfer._memory import retain_freed_memory
 from snnfer._progress import progress
 from snnfer.benchmark.config import BenchmarkConfig
 from snnfer.benchmark.jobs import Job, run_job
@@ -124,6 +125,7 @@ _worker_messages: Any = None
 def _start_worker(messages: Any, threads: int) -> None:
     global _worker_messages
     _worker_messages = messages
+    retain_freed_memory()
     torch.set_num_threads(threads)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

@@ -42,8 +42,10 @@ def run_benchmark(args: argparse.Namespace) -> int:
     import yaml
 
     from snnfer._config import to_dict
+    from snnfer._memory import retain_freed_memory
     from snnfer.benchmark import load_config, run
 
+    retain_freed_memory()
     config = load_config(args.config, args.overrides)
     print(f"# {config.run_id}, effective config:\n{yaml.safe_dump(to_dict(config), sort_keys=False)}", flush=True)
     run_dir = run(

@@ -16,9 +16,11 @@ def add_commands(subparsers: argparse._SubParsersAction) -> None:
 
 def run_demo(args: argparse.Namespace) -> int:
     """Run the demo benchmark and print its table."""
+    from snnfer._memory import retain_freed_memory
     from snnfer.benchmark import load_config, run
     from snnfer.cli.benchmark import command_line, demo_config, parse_jobs, print_result
 
+    retain_freed_memory()
     jobs = parse_jobs(args.jobs or min(4, os.cpu_count() or 1))
     config = load_config(demo_config(), args.overrides)
     print(f"{config.title}\n{config.notes}\n", flush=True)

@@ -27,12 +27,14 @@ def add_commands(subparsers: argparse._SubParsersAction) -> None:
 
 def train(args: argparse.Namespace) -> int:
     """Train, save and, where subjects are held out, test."""
+    from snnfer._memory import retain_freed_memory
     from snnfer._progress import progress
     from snnfer.benchmark.data import load_dataset, load_tensors
     from snnfer.training import save_model
     from snnfer.training.classifier import train_classifier
     from snnfer.training.fitting import remove_checkpoints
 
+    retain_freed_memory()
     settings = read_settings(args)
     data = load_dataset(settings.data)
     train_subjects, validation = divide_subjects(data, args.hold_out, settings.train.validation_subjects)
