@@ -34,9 +34,8 @@ class EventReader:
         metadata: Metadata of snnfer's own files.
     """
 
-    def __init__(self, source: Source, *, allow_truncated: bool, check_order: bool = True) -> None:
+    def __init__(self, source: Source, *, allow_truncated: bool) -> None:
         self._source = source
-        self._check_order = check_order
         self._allow_truncated = allow_truncated
         self.path = source.path
         self.format = source.format
@@ -71,6 +70,11 @@ class EventReader:
             self._check(chunk, n_read, last_us)
             n_read, last_us = n_read + len(chunk), int(chunk["t"][-1])
             yield chunk
+
+    def join(self) -> np.ndarray:
+        """All events in file order as one array of `EVENT_DTYPE`, not checked for places and order."""
+        packets = list(self._packets())
+        return np.concatenate(packets) if packets else np.empty(0, dtype=EVENT_DTYPE)
 
     def frames(self) -> dict[str, FrameStream]:
         """All frames by name ("gray", "rgb", "depth")."""
@@ -114,11 +118,11 @@ class EventReader:
 
     def _check(self, chunk: np.ndarray, n_read: int, last_us: int | None) -> None:
         try:
-            check_events(chunk, self.width, self.height, check_order=self._check_order)
+            check_events(chunk, self.width, self.height)
         except EventFileError as error:
             where = f"'{self.path}'" + (f" behind event {n_read:,}" if n_read else "")
             raise EventFileError(f"{where}: {error}") from None
-        if self._check_order and last_us is not None and chunk["t"][0] < last_us:
+        if last_us is not None and chunk["t"][0] < last_us:
             raise EventFileError(
                 f"'{self.path}': event times go backwards at event {n_read:,} ({last_us} us, then {chunk['t'][0]} us)",
                 expected="non-decreasing times",
@@ -186,13 +190,14 @@ def read(
         >>> len(stream), stream.width, stream.events["t"]
         (3, 4, array([ 0, 10, 25]))
     """
-    source = open_source(Path(path), ReadOptions(width, height, time_unit))
-    with EventReader(source, allow_truncated=allow_truncated, check_order=not sort) as reader:
-        chunks = list(reader.chunks())
-        events = np.concatenate(chunks) if chunks else np.empty(0, dtype=EVENT_DTYPE)
+    with open(path, width=width, height=height, time_unit=time_unit, allow_truncated=allow_truncated) as reader:
+        events = reader.join()
         if sort:
             events = events[np.argsort(events["t"], kind="stable")]
-        return EventStream(events, reader.width, reader.height, reader.frames(), reader.metadata)
+        try:
+            return EventStream(events, reader.width, reader.height, reader.frames(), reader.metadata)
+        except EventFileError as error:
+            raise EventFileError(f"'{path}': {error}") from None
 
 
 def _regroup(packets: Iterator[np.ndarray], n_events: int) -> Iterator[np.ndarray]:

@@ -196,7 +196,7 @@ def check_sensor(width: int, height: int) -> None:
         raise EventFileError(f"a size of {width}x{height} pixels", expected=f"width and height in 1..{MAX_SIZE}")
 
 
-def check_events(events: np.ndarray, width: int, height: int, *, check_order: bool = True) -> None:
+def check_events(events: np.ndarray, width: int, height: int) -> None:
     """Raise `EventFileError` unless `events` have the right type, order, places and polarities."""
     if not isinstance(events, np.ndarray) or events.dtype != EVENT_DTYPE or events.ndim != 1:
         raise EventFileError(
@@ -205,8 +205,7 @@ def check_events(events: np.ndarray, width: int, height: int, *, check_order: bo
             fix="EventStream.from_arrays(t, x, y, p, width, height)",
         )
     check_inside(events["x"], events["y"], width, height)
-    if check_order:
-        check_sorted(events["t"])
+    check_sorted(events["t"])
     if len(events) and events["p"].max() > 1:
         raise EventFileError(f"polarity {events['p'].max()}", expected="0 (OFF) or 1 (ON)")
 

@@ -78,7 +78,10 @@ def read_header(path: Path) -> Header:
 
 
 class RawSource(Source):
-    """A RAW file; faery decodes EVT2 and EVT3."""
+    """A RAW file; faery decodes EVT2 and EVT3.
+
+    Some sensors let the EVT3 clock step back by a few microseconds; faery holds the time until it has caught up.
+    """
 
     def __init__(self, path: Path, options: ReadOptions) -> None:
         self.header = read_header(path)
