@@ -4,7 +4,7 @@ import numpy as np
 
 from snnfer.synth.acting import Difficulty, Script
 from snnfer.synth.muscles import AU_MUSCLES
-from snnfer.synth.renderer import Person
+from snnfer.synth.person import Person
 from snnfer.synth.state import HeadState
 from snnfer.synth.wrinkles import wrinkle_depths
 

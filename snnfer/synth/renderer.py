@@ -8,14 +8,11 @@ import numpy as np
 from snnfer.synth import _geometry_kernels as geometry
 from snnfer.synth import _shading_kernels as shading
 from snnfer.synth._shapes import LUMINANCE
-from snnfer.synth.accessories import build_parts
-from snnfer.synth.head import PLAIN, HeadMesh, build_head, hair_mask
+from snnfer.synth.head import PLAIN, HeadMesh, hair_mask
 from snnfer.synth.identity import Identity
-from snnfer.synth.landmarks import build_landmarks
-from snnfer.synth.muscles import JAW_PIVOT_Y, JAW_PIVOT_Z, build_muscles
+from snnfer.synth.muscles import JAW_PIVOT_Y, JAW_PIVOT_Z
+from snnfer.synth.person import Person
 from snnfer.synth.state import HeadState, rotation_matrix
-from snnfer.synth.texture import Canvas, paint_head
-from snnfer.synth.wrinkles import paint_wrinkles
 
 HEAD_PIVOT = np.array([0.0, -70.0, -85.0])
 """Joint of the head on the neck, in millimetres."""
@@ -48,26 +45,6 @@ class Lighting:
     direction: np.ndarray
     key: float
     ambient: float
-
-
-class Person:
-    """Everything about one person that does not change from image to image.
-
-    Args:
-        identity: Who.
-        detail: Density of the mesh and the texture; 1 suits a face of 130 pixels and more.
-    """
-
-    def __init__(self, identity: Identity, *, detail: float = 1.0) -> None:
-        self.identity = identity
-        self.head = build_head(identity, columns=round(84 * detail), rows=round(92 * detail))
-        self.muscles = build_muscles(identity, self.head)
-        self.landmarks = build_landmarks(identity, self.head)
-        rng = np.random.default_rng([identity.seed, 12])
-        canvas = Canvas(self.head, rng, height=round(448 * detail), width=round(416 * detail))
-        self.albedo = paint_head(identity, canvas)
-        self.wrinkles = paint_wrinkles(identity, canvas)
-        self.parts = build_parts(identity, self.head, rng)
 
 
 class Renderer:

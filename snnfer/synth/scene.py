@@ -6,7 +6,8 @@ import numpy as np
 
 from snnfer.synth._shapes import blurred
 from snnfer.synth.identity import Identity
-from snnfer.synth.renderer import Lighting, Person, Renderer, View
+from snnfer.synth.person import Person
+from snnfer.synth.renderer import Lighting, Renderer, View
 
 LUX_RANGE = (150.0, 1400.0)
 _SHOULDER_DEPTH_MM = 850.0

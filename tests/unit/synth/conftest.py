@@ -4,7 +4,8 @@ import pytest
 
 from snnfer.synth import SynthConfig, generate
 from snnfer.synth.identity import Identity
-from snnfer.synth.renderer import Person, View
+from snnfer.synth.person import Person
+from snnfer.synth.renderer import View
 from snnfer.synth.scene import Session, build_session
 
 SMALL = SynthConfig(n_subjects=2, aus=(12, 45), width=80, height=60, seed=3)

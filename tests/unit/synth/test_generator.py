@@ -127,6 +127,6 @@ def test_presets_and_checks():
         ({"events_format": "csv"}, "hdf5, aedat4"),
     ):
         with pytest.raises(ConfigError, match=message):
-            SynthConfig(**changes)
+            SynthConfig(**changes)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="tiny, small"):
         SynthConfig.preset("huge")
