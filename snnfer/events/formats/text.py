@@ -5,6 +5,7 @@ any other text needs its time unit (and sensor size) from the caller, because ne
 """
 
 import re
+import warnings
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -62,8 +63,10 @@ class TextSource(Source):
         with self.path.open("r", encoding="utf-8", errors="replace") as file:
             for n_rows, lines in enumerate(_blocks(file, self.n_skipped)):
                 try:
-                    rows = np.loadtxt(lines, dtype=dtype, delimiter=self.separator, comments="#", ndmin=1)
-                except ValueError as error:
+                    with warnings.catch_warnings():
+                        warnings.simplefilter("error", DeprecationWarning)  # numpy 1.26 rounds 0.5 to 0 with this one
+                        rows = np.loadtxt(lines, dtype=dtype, delimiter=self.separator, comments="#", ndmin=1)
+                except (ValueError, DeprecationWarning) as error:
                     first = self.n_skipped + n_rows * CHUNK_ROWS + 1
                     raise EventFileError(
                         f"'{self.path}' is not text of four numbers a line ({error}, counted from line {first})",
