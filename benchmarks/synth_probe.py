@@ -5,9 +5,9 @@ Usage: python benchmarks/synth_probe.py data/synth
 Each clip is cut to its face box, 64 x 64 pixels, bins of 33 ms. A ridge classifier (one-hot targets, penalty chosen
 by leave-one-subject-out inside the training subjects) reads
 
-- event sequence: counts of both polarities, two bins added, first 2.4 s;
-- event sum: counts of both polarities over the clip;
-- RGB mean frame, RGB sequence (every other frame): colours, standardised per clip;
+- event sequence: log counts of both polarities in four equal parts of the clip;
+- event sum: log counts of both polarities over the clip;
+- RGB mean frame, RGB sequence (mean of four equal parts): colours, standardised per clip;
 - RGB differences: brightening and darkening of log luminance from frame to frame, like the event sequence.
 """
 
@@ -21,7 +21,7 @@ from snnfer._progress import progress
 from snnfer.datasets import ManifestDataset
 from snnfer.representations import CountFrames
 
-SIZE, N_STEPS, POOL = 64, 72, 2
+SIZE, N_PARTS = 64, 4
 PENALTIES = (1e-3, 1e-2, 1e-1, 1.0)  # relative to the mean squared feature norm
 LUMINANCE = torch.tensor([0.2126, 0.7152, 0.0722])
 
@@ -49,7 +49,7 @@ def read_features(data: ManifestDataset) -> tuple[dict[str, list[np.ndarray]], l
     for clip in progress(data.clips, desc="reading"):
         stream = data.load(clip, frames=True)
         assert clip.box is not None
-        events = count(stream, t_start_us=clip.t_start_us, t_end_us=clip.t_end_us, box=clip.box).clamp(max=8)
+        events = count(stream, t_start_us=clip.t_start_us, t_end_us=clip.t_end_us, box=clip.box)
         rgb = frames_in_box(stream.frames["rgb"].crop(*clip.box).images)
         for name, value in clip_features(events, rgb).items():
             features.setdefault(name, []).append(value.flatten().numpy())
@@ -71,23 +71,19 @@ def clip_features(events: torch.Tensor, rgb: torch.Tensor) -> dict[str, torch.Te
     difference = torch.cat([(-change).clamp(min=0), change.clamp(min=0)], 1)
     standardised = (rgb - rgb.mean()) / (rgb.std() + 1e-3)
     return {
-        "event sequence": pooled(events),
+        "event sequence": torch.log1p(mean_of_parts(events) * len(events) / N_PARTS),
         "event sum": torch.log1p(events.sum(0)),
         "RGB mean frame": standardised.mean(0),
-        "RGB sequence": fit_length(standardised, repeat_last=True)[::POOL],
-        "RGB differences": pooled(difference),
+        "RGB sequence": mean_of_parts(standardised),
+        "RGB differences": torch.log1p(mean_of_parts(difference) * len(rgb) / N_PARTS),
     }
 
 
-def pooled(steps: torch.Tensor) -> torch.Tensor:
-    """Sum of every `POOL` steps, [N_STEPS / POOL, C, H, W]."""
-    return fit_length(steps).unflatten(0, (N_STEPS // POOL, POOL)).sum(1)
-
-
-def fit_length(steps: torch.Tensor, *, repeat_last: bool = False) -> torch.Tensor:
-    steps = steps[:N_STEPS]
-    last = steps[-1:] if repeat_last else torch.zeros_like(steps[-1:])
-    return torch.cat([steps, last.expand(N_STEPS - len(steps), *steps.shape[1:])])
+def mean_of_parts(steps: torch.Tensor) -> torch.Tensor:
+    """Mean of each of the `N_PARTS` equal parts of a sequence [T, C, H, W]."""
+    by_pixel = steps.flatten(1).T[None]  # [1, CHW, T]
+    means = torch.nn.functional.adaptive_avg_pool1d(by_pixel, N_PARTS)[0].T
+    return means.unflatten(1, steps.shape[1:])
 
 
 def leave_one_subject_out(
