@@ -25,7 +25,7 @@ def column(folder: Path, row: dict[str, str]) -> Image.Image:
     rgb = stream.frames["rgb"]
     frame = rgb.images[min(int(np.searchsorted(rgb.t_us, apex)), len(rgb) - 1)]
     counts = CountFrames(max(apex - onset, 1), n_steps=1)(stream, t_start_us=onset)[0].numpy()  # [2, H, W]
-    tile = np.concatenate([frame, event_frame_image(counts)])
+    tile = np.concatenate([frame, event_frame_image(counts, full_count=3)])
     image = Image.fromarray(tile[:, 50:-50])
     ImageDraw.Draw(image).text((6, 4), f"AU{row['au']} {ACTION_UNITS[int(row['au'])]}", fill="white", font_size=17)
     return image
