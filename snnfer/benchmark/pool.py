@@ -53,11 +53,15 @@ def _run_here(
     threads: int,
     bar: Any,
 ) -> None:
+    before = torch.get_num_threads()
     torch.set_num_threads(threads)
-    for job, folder in pending:
-        meter = _Meter(job, bar)
-        run_job(job, config, clips[job.modality], folder, on_epoch=meter)
-        meter.finish(config.train_config(job.model).epochs)
+    try:
+        for job, folder in pending:
+            meter = _Meter(job, bar)
+            run_job(job, config, clips[job.modality], folder, on_epoch=meter)
+            meter.finish(config.train_config(job.model).epochs)
+    finally:
+        torch.set_num_threads(before)
 
 
 class _Meter:

@@ -22,7 +22,8 @@ class TrainConfig:
         selection: ``last_epoch`` trains for exactly `epochs`; ``inner_subjects`` keeps the epoch that is best on
             `n_validation_subjects` training subjects set aside (never on the test subject).
         n_validation_subjects: Used with ``inner_subjects``.
-        threads: Threads of torch per process; 0 shares the cores among the jobs.
+        threads: Threads of torch per process; 0 shares the cores among the jobs. Sums are rounded differently with
+            another number of threads: set it for the same bits whatever the number of jobs.
 
     References:
         Mastropasqua et al., "Exploring Spatial-Temporal Dynamics in Event-based Facial Micro-Expression Analysis",
