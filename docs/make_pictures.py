@@ -1,4 +1,7 @@
-"""Make docs/images/synthau.png from a SynthAU data set: each subject acts another Action Unit, as frame and as events.
+"""Make the pictures of SynthAU in docs/images from a data set.
+
+synthau.png: each subject acts another Action Unit, as frame and as events. synthau_aus.png: one subject acts all Action
+Units; each as the frame at onset, the frame at apex and the events of the movement.
 
 Run: snnfer synth --preset paper --out DIR && python docs/make_pictures.py DIR
 """
@@ -14,8 +17,11 @@ from snnfer import events
 from snnfer.datasets import ACTION_UNITS
 from snnfer.plot.activity import event_frame_image
 from snnfer.representations import CountFrames
+from snnfer.synth import contact_sheet
 
+IMAGES = Path(__file__).parent / "images"
 AUS = (2, 4, 12, 26, 45, 51, 9)
+SHEET_SUBJECT, SHEET_COLUMNS, SHEET_WIDTH = "s02", 3, 1080
 
 
 def column(folder: Path, row: dict[str, str]) -> Image.Image:
@@ -31,16 +37,33 @@ def column(folder: Path, row: dict[str, str]) -> Image.Image:
     return image
 
 
+def sheet(folder: Path, rows: list[dict[str, str]]) -> Image.Image:
+    """Contact sheet of one subject with the names of the Action Units."""
+    shown = [row for row in rows if row["subject"] == SHEET_SUBJECT]
+    image = Image.fromarray(contact_sheet(folder, subject=SHEET_SUBJECT, columns=SHEET_COLUMNS))
+    image = image.resize((SHEET_WIDTH, image.height * SHEET_WIDTH // image.width), Image.Resampling.LANCZOS)
+    draw = ImageDraw.Draw(image)
+    width, height = image.width / SHEET_COLUMNS, image.height / -(-len(shown) // SHEET_COLUMNS)
+    for i, row in enumerate(shown):
+        place = (i % SHEET_COLUMNS * width + 4, i // SHEET_COLUMNS * height + 2)
+        name = f"AU{row['au']} {ACTION_UNITS[int(row['au'])]}"
+        draw.text(place, name, fill="white", font_size=13, stroke_width=1, stroke_fill="black")
+    return image
+
+
 def main(folder: Path) -> None:
-    """Write the picture."""
+    """Write the pictures."""
     with (folder / "manifest.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     subjects = sorted({row["subject"] for row in rows})
     wanted = [next(r for r in rows if r["subject"] == s and r["au"] == str(au)) for s, au in zip(subjects, AUS)]  # noqa: B905
     columns = [np.asarray(column(folder, row)) for row in wanted]
-    out = Path(__file__).parent / "images" / "synthau.png"
-    out.parent.mkdir(exist_ok=True)
-    Image.fromarray(np.concatenate(columns, axis=1)).quantize(128).save(out, optimize=True)
+    IMAGES.mkdir(exist_ok=True)
+    for name, image in (
+        ("synthau.png", Image.fromarray(np.concatenate(columns, axis=1))),
+        ("synthau_aus.png", sheet(folder, rows)),
+    ):
+        image.quantize(128).save(IMAGES / name, optimize=True)
 
 
 if __name__ == "__main__":
