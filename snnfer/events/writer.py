@@ -91,8 +91,12 @@ def convert(
         The number of events, all of which are in the target.
 
     Raises:
-        EventFileError: as for `read` and `write`; no target is left behind then.
+        EventFileError: as for `read` and `write`, or source and target are the same file; nothing is written then.
     """
+    if os.path.exists(source) and os.path.exists(target) and os.path.samefile(source, target):
+        raise EventFileError(
+            f"'{target}' is the file to convert itself", cause="the same path twice", fix="name another file to write"
+        )
     options: dict[str, Any] = {"width": width, "height": height, "time_unit": time_unit}
     n_events = 0
     with event_reader.open(source, **options, allow_truncated=allow_truncated) as reader:

@@ -67,6 +67,16 @@ def test_convert(capsys, recording, tmp_path):
     assert ev.summarise(tmp_path / "b.raw").format == "RAW EVT2"
 
 
+def test_convert_never_replaces_the_recording_itself(capsys, recording, tmp_path):
+    before = recording.read_bytes()
+    (tmp_path / "link.raw").symlink_to(recording)
+    for target in (recording, tmp_path / "link.raw"):
+        code, _, error = run(capsys, "convert", recording, target, "--encoding", "evt2")
+        assert code == 2
+        assert f"'{target}' is the file to convert itself" in error
+    assert recording.read_bytes() == before
+
+
 def test_view_writes_films_and_sheets(capsys, recording, tmp_path):
     import av
     from PIL import Image
