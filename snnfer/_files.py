@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from snnfer.errors import SnnferError
+
 
 @contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
@@ -25,8 +27,13 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         ('whole', 1)
     """
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{target.stem[:40]}-", suffix=target.suffix, dir=target.parent)
+    if target.is_dir():
+        raise SnnferError(f"'{target}' is a folder", expected="a file to write", fix="choose another name")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{target.stem[:40]}-", suffix=target.suffix, dir=target.parent)
+    except OSError as error:
+        raise SnnferError(f"'{target}' cannot be written", cause=error.strerror or str(error)) from error
     os.close(handle)
     temporary = Path(name)
     try:

@@ -22,7 +22,8 @@ class SnnferError(Exception):
     """
 
     def __init__(self, given: str, *, expected: str = "", cause: str = "", fix: str = "") -> None:
-        parts = [given.rstrip(".")]
+        self.given = given.rstrip(".")
+        parts = [self.given]
         if expected:
             parts.append(f"expected {expected}")
         if cause:

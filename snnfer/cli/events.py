@@ -1,11 +1,9 @@
 """``snnfer events``: look into, watch and convert event files."""
 
 import argparse
-import sys
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+
+from snnfer.cli._reading import add_read_options, read_options, warnings_as_text
 
 if TYPE_CHECKING:
     from snnfer.events import EventSummary
@@ -25,7 +23,7 @@ def add_commands(subparsers: argparse._SubParsersAction) -> None:
 def _add_info(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser("info", help="format, sensor, duration, counts and rates", epilog=f"Reads {FORMATS}.")
     parser.add_argument("file", help="event file")
-    _add_read_options(parser)
+    add_read_options(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=show_info)
 
@@ -45,7 +43,7 @@ def _add_view(commands: argparse._SubParsersAction) -> None:
         "--start", type=float, default=0.0, metavar="S", help="from this second after the first event on"
     )
     parser.add_argument("--end", type=float, metavar="S", help="up to this second after the first event")
-    _add_read_options(parser)
+    add_read_options(parser)
     parser.set_defaults(run=view)
 
 
@@ -58,16 +56,8 @@ def _add_convert(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("source", help="event file to read")
     parser.add_argument("target", help="event file to write")
     parser.add_argument("--encoding", choices=("evt2", "evt3"), default="evt3", help="of a .raw target (default: evt3)")
-    _add_read_options(parser)
+    add_read_options(parser)
     parser.set_defaults(run=convert)
-
-
-def _add_read_options(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("for files that do not say it themselves")
-    group.add_argument("--width", type=int, metavar="PIXELS", help="sensor width")
-    group.add_argument("--height", type=int, metavar="PIXELS", help="sensor height")
-    group.add_argument("--time-unit", choices=("s", "ms", "us"), help="unit of the times in a text file")
-    group.add_argument("--allow-truncated", action="store_true", help="use what lies before the cut of a damaged file")
 
 
 def show_info(args: argparse.Namespace) -> None:
@@ -77,8 +67,8 @@ def show_info(args: argparse.Namespace) -> None:
 
     from snnfer.events import summarise
 
-    with _warnings_as_text():
-        summary = summarise(args.file, **_read_options(args))
+    with warnings_as_text():
+        summary = summarise(args.file, **read_options(args))
     print(json.dumps(dataclasses.asdict(summary), indent=2) if args.json else _format_summary(summary))
 
 
@@ -88,8 +78,8 @@ def view(args: argparse.Namespace) -> None:
     from snnfer.plot.events import check_view, save_event_view
 
     check_view(args.out, args.fps)
-    with _warnings_as_text():
-        stream = read(args.file, **_read_options(args))
+    with warnings_as_text():
+        stream = read(args.file, **read_options(args))
     stream = _cut(stream, args.start, args.end)
     window_us = None if args.window_ms is None else round(args.window_ms * 1000)
     n_pictures = save_event_view(args.out, stream, fps=args.fps, window_us=window_us)
@@ -100,13 +90,9 @@ def convert(args: argparse.Namespace) -> None:
     """Convert an event file."""
     from snnfer import events
 
-    with _warnings_as_text():
-        n_events = events.convert(args.source, args.target, encoding=args.encoding, **_read_options(args))
+    with warnings_as_text():
+        n_events = events.convert(args.source, args.target, encoding=args.encoding, **read_options(args))
     print(f"{n_events:,} events written to {args.target}")
-
-
-def _read_options(args: argparse.Namespace) -> dict[str, Any]:
-    return {name: getattr(args, name) for name in ("width", "height", "time_unit", "allow_truncated")}
 
 
 def _cut(stream: Any, start_s: float, end_s: float | None) -> Any:
@@ -143,17 +129,3 @@ def _format_summary(summary: "EventSummary") -> str:
 
 def _rate(rate_hz: float) -> str:
     return f"{rate_hz / 1e6:.2f} million events/s" if rate_hz >= 1e6 else f"{rate_hz:,.0f} events/s"
-
-
-@contextmanager
-def _warnings_as_text() -> Iterator[None]:
-    """Print warnings about the file as one line each, without source lines."""
-    from snnfer.events import EventFileWarning
-
-    def show(message: Any, category: Any, *rest: Any) -> None:
-        print(f"snnfer: warning: {message}", file=sys.stderr)
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("always", EventFileWarning)
-        warnings.showwarning = show
-        yield

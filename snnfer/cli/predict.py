@@ -3,6 +3,7 @@
 import argparse
 from typing import Any
 
+from snnfer.cli._reading import add_read_options, read_options, warnings_as_text
 from snnfer.errors import ConfigError
 
 
@@ -12,7 +13,7 @@ def add_commands(subparsers: argparse._SubParsersAction) -> None:
         "predict",
         help="print Action Unit scores over time for a recording",
         description="Finds the face (on frames where there are some, else on images of the events), crops it and "
-        "scores sliding windows with a trained model.",
+        "scores sliding windows with a trained model. Times count from the first event.",
     )
     parser.add_argument("model", help="model folder made by 'snnfer train'")
     parser.add_argument("recording", help="event file, such as recording.aedat4")
@@ -23,9 +24,8 @@ def add_commands(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--box", metavar="X,Y,W,H", help="face box in pixels, instead of looking for the face")
     parser.add_argument("--no-face", choices=("error", "whole"), default="error",
                         help="without a face: stop (default), or score the whole sensor image")  # fmt: skip
-    parser.add_argument("--width", type=int, help="sensor width, for files that do not say it")
-    parser.add_argument("--height", type=int, help="sensor height, for files that do not say it")
     parser.add_argument("--top", type=int, default=3, help="classes printed per window (default: 3)")
+    add_read_options(parser)
     parser.set_defaults(run=predict)
 
 
@@ -35,7 +35,8 @@ def predict(args: argparse.Namespace) -> int:
     from snnfer.training.prediction import predict_recording
 
     trained = load_model(args.model)
-    stream = events.read(args.recording, width=args.width, height=args.height)
+    with warnings_as_text():
+        stream = events.read(args.recording, **read_options(args))
     box = parse_box(args.box) if args.box else find_box(stream, args.no_face)
     scores = predict_recording(
         trained, stream, box=box, span_us=round(args.window_ms * 1e3), hop_us=round(args.hop_ms * 1e3)
@@ -73,7 +74,7 @@ def find_box(stream: Any, no_face: str) -> tuple[int, int, int, int] | None:
     except FaceError as error:
         if no_face == "error":
             raise FaceError(
-                str(error).rstrip("."), fix="give --box X,Y,W,H, or --no-face whole to score the whole sensor image"
+                error.given, fix="give --box X,Y,W,H, or --no-face whole to score the whole sensor image"
             ) from error
         print("no face found: scoring the whole sensor image")
         return None

@@ -203,3 +203,15 @@ def test_help_is_quick_and_names_everything(capsys):
     assert time.perf_counter() - start < 1
     out = capsys.readouterr().out
     assert all(name in out for name in ("info", "view", "convert"))
+
+
+def test_folders_and_impossible_sizes_are_named(tmp_path, capsys):
+    ev.write(tmp_path / "a.h5", STREAM)
+    (tmp_path / "out.h5").mkdir()
+    assert main(["events", "convert", str(tmp_path / "a.h5"), str(tmp_path / "out.h5")]) == 2
+    assert "out.h5' is a folder" in capsys.readouterr().err
+    assert main(["events", "info", str(tmp_path)]) == 2
+    assert "is a folder" in capsys.readouterr().err
+    assert main(["events", "info", str(tmp_path / "a.h5"), "--width", "0", "--height", "-4"]) == 2
+    assert "width and height of 1 or more" in capsys.readouterr().err
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.h5", "out.h5"]

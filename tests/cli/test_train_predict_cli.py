@@ -155,3 +155,20 @@ def _nothing():
     import contextlib
 
     return contextlib.nullcontext()
+
+
+def test_predict_reads_damaged_and_bare_files_with_the_options_it_names(model_dir, tmp_path, capsys):
+    rows = "\n".join(f"{0.0005 * i:.4f} {i % 32} {i % 32} {i % 2}" for i in range(600))
+    (tmp_path / "bare.txt").write_text(rows + "\n")
+    command = ["predict", str(model_dir), str(tmp_path / "bare.txt"), "--box", "0,0,32,32"]
+    assert main([*command, "--width", "32", "--height", "32"]) == 2
+    assert "--time-unit" in capsys.readouterr().err
+    assert main([*command, "--width", "32", "--height", "32", "--time-unit", "s"]) == 0
+
+
+def test_without_a_face_there_is_one_way_out(model_dir, toy_manifest, capsys):
+    pytest.importorskip("onnxruntime")
+    assert main(["predict", str(model_dir), str(toy_manifest / "anna-au2-0.h5")]) == 2
+    error = capsys.readouterr().err
+    assert error.count("fix:") == 1
+    assert "--no-face whole" in error

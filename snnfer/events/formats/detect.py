@@ -33,6 +33,8 @@ SOURCES: dict[str, Callable[[Path, ReadOptions], Source]] = {
 
 def open_source(path: Path, options: ReadOptions) -> Source:
     """Open a file with the reader that fits its content; a suffix that says otherwise gives a warning."""
+    if path.is_dir():
+        raise EventFileError(f"'{path}' is a folder", expected="an event file", fix="name a file in it")
     if not path.is_file():
         raise EventFileError(f"no file '{path}'", fix="check the path")
     with path.open("rb") as file:

@@ -72,6 +72,8 @@ def resolve_size(path: Path, known: tuple[int, int] | None, options: ReadOptions
     if (options.width is None) != (options.height is None):
         raise EventFileError("only one of width and height", expected="both", fix="give --width and --height")
     given = None if options.width is None or options.height is None else (options.width, options.height)
+    if given and min(given) < 1:
+        raise EventFileError(f"a sensor of {given[0]} x {given[1]} pixels", expected="a width and height of 1 or more")
     if known and given and known != given:
         raise EventFileError(
             f"'{path}' says its sensor is {known[0]}x{known[1]}, but {given[0]}x{given[1]} was asked for",

@@ -124,8 +124,8 @@ def test_odd_content(tmp_path, content, message):
 
 
 def test_missing_file_and_folder(tmp_path):
-    for path in (tmp_path / "none.raw", tmp_path):
-        with pytest.raises(EventFileError, match="no file"):
+    for path, message in ((tmp_path / "none.raw", "no file"), (tmp_path, "is a folder")):
+        with pytest.raises(EventFileError, match=message):
             ev.read(path)
 
 
