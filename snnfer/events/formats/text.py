@@ -15,11 +15,13 @@ import numpy as np
 
 from snnfer.errors import EventFileError
 from snnfer.events.formats.source import ReadOptions, Source, pack, resolve_size
-from snnfer.events.stream import MAX_SIZE, check_inside, unify_polarity
+from snnfer.events.stream import MAX_SIZE, find_outside, unify_polarity
 
 MAGIC = "# snnfer-events"
 US_PER_UNIT = {"s": 1_000_000, "ms": 1_000, "us": 1}
 CHUNK_ROWS = 1 << 16
+BAD_ROW = (ValueError, DeprecationWarning)
+MAX_QUOTE = 60
 COLUMN_NAMES = {
     "t": "t", "t_us": "t", "time": "t", "timestamp": "t", "ts": "t",
     "x": "x", "y": "y",
@@ -61,32 +63,57 @@ class TextSource(Source):
         types = {"t": np.int64 if self.unit == "us" else np.float64, "x": np.int64, "y": np.int64, "p": np.int64}
         dtype = np.dtype([(name, types[name]) for name in self.columns])
         with self.path.open("r", encoding="utf-8", errors="replace") as file:
-            for n_rows, lines in enumerate(_blocks(file, self.n_skipped)):
+            for numbers, lines in _blocks(file, self.n_skipped):
                 try:
-                    with warnings.catch_warnings():
-                        warnings.simplefilter("error", DeprecationWarning)  # numpy 1.26 rounds 0.5 to 0 with this one
-                        rows = np.loadtxt(lines, dtype=dtype, delimiter=self.separator, comments="#", ndmin=1)
-                except (ValueError, DeprecationWarning) as error:
-                    first = self.n_skipped + n_rows * CHUNK_ROWS + 1
-                    raise EventFileError(
-                        f"'{self.path}' is not text of four numbers a line ({error}, counted from line {first})",
-                        expected=f"columns {' '.join(self.columns)}"
-                        + (" with whole microseconds" if self.unit == "us" else ""),
-                        cause="another column order, a cut line or a wrong time unit",
-                    ) from error
-                yield self._pack(rows)
+                    rows = self._parse(lines, dtype)
+                except BAD_ROW as error:
+                    raise self._row_error(numbers, lines, dtype) from error
+                yield self._pack(rows, numbers)
 
-    def _pack(self, rows: np.ndarray) -> np.ndarray:
+    def _parse(self, lines: list[str], dtype: np.dtype) -> np.ndarray:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", DeprecationWarning)  # numpy 1.26 rounds 0.5 to 0 with this one
+            return np.loadtxt(lines, dtype=dtype, delimiter=self.separator, comments="#", ndmin=1)
+
+    def _row_error(self, numbers: list[int], lines: list[str], dtype: np.dtype) -> EventFileError:
+        """The error that quotes the first line that cannot be parsed, found by halving the block."""
+        low, high = 0, len(lines)  # it is in lines[low:high]
+        while high - low > 1:
+            middle = (low + high) // 2
+            try:
+                self._parse(lines[low:middle], dtype)
+                low = middle
+            except BAD_ROW:
+                high = middle
+        text = lines[low].strip()
+        quoted = repr(text if len(text) <= MAX_QUOTE else text[:MAX_QUOTE] + "...")
+        return EventFileError(
+            f"line {numbers[low]:,} of '{self.path}' is {quoted}",
+            expected=f"four numbers: {' '.join(self.columns)}"
+            + (" with whole microseconds" if self.unit == "us" else ""),
+            cause="another column order, a cut line or a wrong time unit",
+        )
+
+    def _pack(self, rows: np.ndarray, numbers: list[int]) -> np.ndarray:
         t = rows["t"] if self.unit == "us" else np.rint(rows["t"] * US_PER_UNIT[self.unit]).astype(np.int64)
-        check_inside(rows["x"], rows["y"], MAX_SIZE, MAX_SIZE)
+        outside = find_outside(rows["x"], rows["y"], MAX_SIZE, MAX_SIZE)
+        if len(outside):
+            i = outside[0]
+            raise EventFileError(
+                f"line {numbers[i]:,} of '{self.path}' says x={rows['x'][i]}, y={rows['y'][i]}",
+                expected=f"coordinates from 0 to {MAX_SIZE - 1}",
+                cause="another column order or a damaged file",
+                fix="put the columns in the order t x y p, or name them in the first line",
+            )
         return pack(t, rows["x"], rows["y"], unify_polarity(rows["p"]))
 
 
-def _blocks(file: TextIO, n_skipped: int) -> Iterator[list[str]]:
-    """Lines with numbers, `CHUNK_ROWS` at a time."""
-    rows = (line for line in islice(file, n_skipped, None) if line.strip() and not line.lstrip().startswith("#"))
+def _blocks(file: TextIO, n_skipped: int) -> Iterator[tuple[list[int], list[str]]]:
+    """Lines that hold events and their numbers in the file, `CHUNK_ROWS` at a time."""
+    numbered = islice(enumerate(file, start=1), n_skipped, None)
+    rows = ((number, line) for number, line in numbered if line.strip() and not line.lstrip().startswith("#"))
     while block := list(islice(rows, CHUNK_ROWS)):
-        yield block
+        yield [number for number, _ in block], [line for _, line in block]
 
 
 def write_text(path: Path, chunks: Iterable[np.ndarray], width: int, height: int) -> None:

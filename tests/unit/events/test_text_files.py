@@ -53,15 +53,15 @@ def test_first_line_with_the_sensor_size(tmp_path):
 @pytest.mark.parametrize(
     ("content", "unit", "message"),
     [
-        ("5 1 2 0\n9 3 4\n", "us", "not text of four numbers a line"),
-        ("5 1 2 0\n9 3 4 x\n", "us", "not text of four numbers a line"),
+        ("5 1 2 0\n9 3 4\n", "us", "line 2 of '.*a.txt' is '9 3 4'; expected four numbers: t x y p"),
+        ("5 1 2 0\n# note\n\n9 3 4 x\n", "us", "line 4 of '.*a.txt' is '9 3 4 x'; expected four numbers"),
         ("0.5 1 2 0\n", "us", "whole microseconds"),
         (
             "5 1 2 0\n9 99 4 1\n",
             "us",
             "1 of 2 events lie outside the sensor of 40x30, the first is event 1 at x=99, y=4",
         ),
-        ("5 1 2 0\n9 -1 4 1\n", "us", "outside the sensor"),
+        ("5 1 2 0\n9 -1 4 1\n", "us", "line 2 of '.*a.txt' says x=-1, y=4; expected coordinates from 0 to 65535"),
         ("5 1 2 7\n", "us", "polarities between 7 and 7"),
     ],
 )
@@ -76,3 +76,19 @@ def test_own_csv_needs_nothing(tmp_path):
     assert np.array_equal(ev.read(tmp_path / "a.csv").events, stream.events)
     table = np.loadtxt(tmp_path / "a.csv", delimiter=",", skiprows=2)
     assert table.tolist() == [[-5, 1, 2, 0], [9, 3, 4, 1]]
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        ("1 -1 4 1", "line 70,003 of .* says x=-1, y=4; expected coordinates from 0 to 65535"),
+        ("1 3", "line 70,003 of .* is '1 3'; expected"),
+        ("1 " + "9" * 500 + " 4 1", "line 70,003 of .* is '1 9{58}...'; expected"),
+    ],
+)
+def test_a_bad_line_behind_the_first_block_has_its_number_in_the_file(tmp_path, bad, message):
+    lines = ["t x y p", *["0 1 2 0"] * 70_000, "# a note", bad, *["2 1 2 0"] * 10]
+    with pytest.raises(EventFileError, match=message) as error:
+        read_text(tmp_path, "\n".join(lines), time_unit="us")
+    assert "numpy" not in str(error.value)
+    assert "string" not in str(error.value)
