@@ -23,6 +23,7 @@ VERSION = 1
 CHUNK_EVENTS = 65536
 DAMAGE = (OSError, RuntimeError, KeyError, ValueError)
 """What h5py raises for damaged files."""
+DAMAGE_FIX = "copy the file again, or record it again if the original is damaged too"
 
 
 def write_hdf5(path: str | os.PathLike[str], stream: EventStream) -> None:
@@ -94,7 +95,9 @@ def read_hdf5(path: str | os.PathLike[str]) -> EventStream:
             events = chunks[0] if chunks else np.empty(0, dtype=EVENT_DTYPE)
             return EventStream(events, width, height, read_frames(file), metadata)
     except DAMAGE as error:
-        raise EventFileError(f"'{path}' cannot be read as HDF5 ({error})", cause="a damaged file") from error
+        raise EventFileError(
+            f"'{path}' cannot be read as HDF5 ({error})", cause="a damaged file", fix=DAMAGE_FIX
+        ) from error
 
 
 def open_hdf5(path: str | os.PathLike[str]) -> Any:
@@ -107,7 +110,9 @@ def open_hdf5(path: str | os.PathLike[str]) -> Any:
         return h5py.File(path, "r")
     except OSError as error:
         raise EventFileError(
-            f"'{path}' cannot be opened as HDF5 ({error})", cause="a truncated copy or another format"
+            f"'{path}' cannot be opened as HDF5 ({error})",
+            cause="a truncated copy or another format",
+            fix=DAMAGE_FIX,
         ) from error
 
 

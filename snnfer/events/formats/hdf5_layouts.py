@@ -8,7 +8,7 @@ import numpy as np
 
 from snnfer.errors import EventFileError
 from snnfer.events.formats.source import ReadOptions, Source, pack, resolve_size
-from snnfer.events.hdf5 import DAMAGE, FORMAT_NAME, iter_chunks, open_hdf5, read_frames, read_header
+from snnfer.events.hdf5 import DAMAGE, DAMAGE_FIX, FORMAT_NAME, iter_chunks, open_hdf5, read_frames, read_header
 from snnfer.events.stream import FrameStream, unify_polarity
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
@@ -25,7 +25,9 @@ class Hdf5Source(Source):
             name, size, metadata = self._find_layout(path)
             super().__init__(path, name, *resolve_size(path, size, options), metadata=metadata)
         except DAMAGE as error:
-            raise EventFileError(f"'{path}' cannot be read as HDF5 ({error})", cause="a damaged file") from error
+            raise EventFileError(
+                f"'{path}' cannot be read as HDF5 ({error})", cause="a damaged file", fix=DAMAGE_FIX
+            ) from error
         finally:
             if not self.format:
                 self._file.close()
@@ -62,7 +64,7 @@ class Hdf5Source(Source):
             raise EventFileError(
                 f"'{self.path}' cannot be decompressed ({error})",
                 cause="a damaged file, or Prophesee's ECF compression, which has no Python codec",
-                fix="for ECF, convert the file to RAW or DAT with Prophesee's tools",
+                fix=f"{DAMAGE_FIX}; for ECF, convert the file to RAW or DAT with Prophesee's tools",
             ) from error
 
     def _column_packets(self) -> Iterator[np.ndarray]:
@@ -89,7 +91,9 @@ class Hdf5Source(Source):
         try:
             return read_frames(self._file) if self.format == "HDF5 (snnfer)" else {}
         except DAMAGE as error:
-            raise EventFileError(f"'{self.path}' has unreadable frames ({error})", cause="a damaged file") from error
+            raise EventFileError(
+                f"'{self.path}' has unreadable frames ({error})", cause="a damaged file", fix=DAMAGE_FIX
+            ) from error
 
     def frame_counts(self) -> dict[str, int]:
         """Number of frames by name."""

@@ -1,6 +1,7 @@
 """ROS 1 bags of ``event_camera_msgs/EventPacket`` (raw EVT3 words of a Prophesee camera)."""
 
 import os
+import re
 import struct
 import tempfile
 from collections.abc import Iterator
@@ -59,8 +60,15 @@ def _read_packets(path: Path) -> Iterator[tuple[int, int, str, bytes]]:
                 yield _parse_message(bytes(message))
     except (ReaderError, struct.error) as error:
         raise EventFileError(
-            f"'{path}' cannot be read as a ROS 1 bag ({error})", cause="a cut or damaged bag"
+            f"'{path}' cannot be read as a ROS 1 bag ({_reason(error)})",
+            cause="a cut or damaged bag",
+            fix="copy it again, or repair it with 'rosbag reindex'",
         ) from error
+
+
+def _reason(error: Exception) -> str:
+    """Text of an error; the arguments of an inner error, which rosbags prints as a tuple, become plain text."""
+    return re.sub(r"""\(['"](.*?)['"],?\)""", r"\1", str(error)).rstrip(".")
 
 
 def _parse_message(message: bytes) -> tuple[int, int, str, bytes]:

@@ -187,3 +187,18 @@ def test_any_damage_is_an_event_file_error_or_harmless(tmp_path, suffix):
             refusals.append(str(error))
     assert len(refusals) > 10
     assert all(str(path) in refusal for refusal in refusals)
+
+
+@pytest.mark.parametrize("share", [0.001, 0.5, 0.9])
+@pytest.mark.parametrize("suffix", [".bag", ".h5"])
+def test_a_cut_bag_or_hdf5_file_says_what_to_do(samples, tmp_path, suffix, share):
+    path = tmp_path / f"cut{suffix}"
+    if suffix == ".bag":
+        data = (samples / "events" / "ros1_eventpacket_evt3.bag").read_bytes()
+    else:
+        ev.write(path, STREAM)
+        data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * share) + 20])
+    with pytest.raises(EventFileError, match=r"cannot be (read|opened) as .*; fix: copy .* again") as error:
+        ev.read(path)
+    assert "('" not in str(error.value)
