@@ -24,10 +24,10 @@ class ArrayCache:
     Examples:
         >>> import tempfile
         >>> cache = ArrayCache(tempfile.mkdtemp())
-        >>> cache.get({"what": "ones"}, lambda: np.ones(3)).sum()
-        np.float64(3.0)
-        >>> cache.get({"what": "ones"}, lambda: 1 / 0).sum()  # found, not made again
-        np.float64(3.0)
+        >>> float(cache.get({"what": "ones"}, lambda: np.ones(3)).sum())
+        3.0
+        >>> float(cache.get({"what": "ones"}, lambda: 1 / 0).sum())  # found, not made again
+        3.0
     """
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
