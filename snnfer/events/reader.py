@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 
@@ -34,9 +35,10 @@ class EventReader:
         metadata: Metadata of snnfer's own files.
     """
 
-    def __init__(self, source: Source, *, allow_truncated: bool) -> None:
+    def __init__(self, source: Source, *, allow_truncated: bool, sort: bool) -> None:
         self._source = source
         self._allow_truncated = allow_truncated
+        self._sort = sort
         self.path = source.path
         self.format = source.format
         self.width = source.width
@@ -56,13 +58,15 @@ class EventReader:
         self._source.close()
 
     def chunks(self, n_events: int = DEFAULT_CHUNK) -> Iterator[np.ndarray]:
-        """All events in file order, `n_events` at a time (the last chunk is shorter), as arrays of `EVENT_DTYPE`.
+        """All events in order, `n_events` at a time (the last chunk is shorter), as arrays of `EVENT_DTYPE`.
+
+        A reader opened with `sort` holds all events in memory to sort them.
 
         Raises:
             EventFileError: the file is damaged or cut, an event lies outside the sensor, or times go backwards.
         """
         n_read, last_us = 0, None
-        chunks = _regroup(self._packets(), n_events)
+        chunks = _regroup(iter([self.join()]) if self._sort else self._packets(), n_events)
         for chunk in chunks:
             outside = find_outside(chunk["x"], chunk["y"], self.width, self.height)
             if len(outside):
@@ -72,9 +76,10 @@ class EventReader:
             yield chunk
 
     def join(self) -> np.ndarray:
-        """All events in file order as one array of `EVENT_DTYPE`, not checked for places and order."""
+        """All events in order as one array of `EVENT_DTYPE`, not checked for places and order."""
         packets = list(self._packets())
-        return np.concatenate(packets) if packets else np.empty(0, dtype=EVENT_DTYPE)
+        events = np.concatenate(packets) if packets else np.empty(0, dtype=EVENT_DTYPE)
+        return events[np.argsort(events["t"], kind="stable")] if self._sort else events
 
     def frames(self) -> dict[str, FrameStream]:
         """All frames by name ("gray", "rgb", "depth")."""
@@ -138,6 +143,7 @@ def open(
     height: int | None = None,
     time_unit: TimeUnit | None = None,
     allow_truncated: bool = False,
+    sort: bool = False,
 ) -> EventReader:
     """Open an event file for reading in chunks; arguments and errors as for `read`.
 
@@ -150,7 +156,8 @@ def open(
         ...     reader.format, reader.width, [len(chunk) for chunk in reader.chunks(n_events=2)]
         ('RAW EVT3', 4, [2, 1])
     """
-    return EventReader(open_source(Path(path), ReadOptions(width, height, time_unit)), allow_truncated=allow_truncated)
+    source = open_source(Path(path), ReadOptions(width, height, time_unit))
+    return EventReader(source, allow_truncated=allow_truncated, sort=sort)
 
 
 def read(
@@ -190,10 +197,9 @@ def read(
         >>> len(stream), stream.width, stream.events["t"]
         (3, 4, array([ 0, 10, 25]))
     """
-    with open(path, width=width, height=height, time_unit=time_unit, allow_truncated=allow_truncated) as reader:
+    options: dict[str, Any] = {"width": width, "height": height, "time_unit": time_unit}
+    with open(path, **options, allow_truncated=allow_truncated, sort=sort) as reader:
         events = reader.join()
-        if sort:
-            events = events[np.argsort(events["t"], kind="stable")]
         try:
             return EventStream(events, reader.width, reader.height, reader.frames(), reader.metadata)
         except EventFileError as error:

@@ -13,7 +13,10 @@ from snnfer.errors import EventFileError, SnnferError
 EVENT_DTYPE = np.dtype([("t", "<i8"), ("x", "<u2"), ("y", "<u2"), ("p", "u1")], align=True)
 """One event: time `t` in microseconds, column `x`, row `y` (origin top-left, downwards), polarity `p` (0 OFF, 1 ON)."""
 
-SORT_FIX = "sort them: snnfer.events.read(path, sort=True) or EventStream.from_arrays(..., sort=True)"
+SORT_FIX = (
+    "sort them: --sort on the command line, snnfer.events.read(path, sort=True) or "
+    "EventStream.from_arrays(..., sort=True) in Python"
+)
 MAX_SIZE = 65536  # x and y are unsigned 16-bit numbers
 
 
@@ -242,8 +245,9 @@ def check_sorted(t: np.ndarray) -> None:
     back = np.flatnonzero(t[1:] < t[:-1])
     if len(back):
         i = int(back[0]) + 1
+        n_times = "1 time" if len(back) == 1 else f"{len(back):,} times"
         raise EventFileError(
-            f"event times go backwards {len(back):,} times, first at event {i} ({t[i - 1]} us, then {t[i]} us)",
+            f"event times go backwards {n_times}, first at event {i} ({t[i - 1]} us, then {t[i]} us)",
             expected="non-decreasing times",
             cause="merged or damaged recordings",
             fix=SORT_FIX,

@@ -47,7 +47,7 @@ def summarise(path: str | os.PathLike[str], **options: Any) -> EventSummary:
 
     Args:
         path: The file.
-        options: `width`, `height`, `time_unit`, `allow_truncated` as in `snnfer.events.read`.
+        options: `width`, `height`, `time_unit`, `allow_truncated`, `sort` as in `snnfer.events.read`.
 
     Raises:
         EventFileError: as for `snnfer.events.read`.

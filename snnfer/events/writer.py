@@ -74,17 +74,19 @@ def convert(
     height: int | None = None,
     time_unit: TimeUnit | None = None,
     allow_truncated: bool = False,
+    sort: bool = False,
     encoding: RawEncoding = "evt3",
 ) -> int:
-    """Convert one event file to the format of another's suffix, in constant memory (frames apart).
+    """Convert one event file to the format of another's suffix, in constant memory (frames and `sort` apart).
 
     Args:
-        source: File to read, with `width`, `height`, `time_unit` and `allow_truncated` as in `read`.
+        source: File to read, with `width`, `height`, `time_unit`, `allow_truncated` and `sort` as in `read`.
         target: File to write, with `encoding` and limits as in `write`.
         width: Sensor width in pixels.
         height: Sensor height in pixels.
         time_unit: Unit of times in text files.
         allow_truncated: Convert what lies before a cut.
+        sort: Sort events whose times go backwards, in memory.
         encoding: Of RAW files.
 
     Returns:
@@ -99,7 +101,7 @@ def convert(
         )
     options: dict[str, Any] = {"width": width, "height": height, "time_unit": time_unit}
     n_events = 0
-    with event_reader.open(source, **options, allow_truncated=allow_truncated) as reader:
+    with event_reader.open(source, **options, allow_truncated=allow_truncated, sort=sort) as reader:
 
         def counted() -> Iterable[np.ndarray]:
             nonlocal n_events

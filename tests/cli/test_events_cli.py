@@ -160,6 +160,19 @@ def test_text_without_unit(capsys, tmp_path):
     assert "--time-unit s on the command line" in error
 
 
+def test_unsorted_times_are_sorted_on_request(capsys, tmp_path):
+    order = np.random.default_rng(0).permutation(len(STREAM))
+    rows = np.stack([STREAM.events[name].astype(int) for name in ("t", "x", "y", "p")], axis=1)
+    source, target = tmp_path / "a.txt", tmp_path / "b.h5"
+    np.savetxt(source, rows[order], fmt="%d", header="40 30", comments="")
+    for command in (["info", source], ["view", source, "--out", tmp_path / "a.png"], ["convert", source, target]):
+        code, _, error = run(capsys, *command, "--time-unit", "us")
+        assert (code, error.count("--sort on the command line")) == (2, 1)
+        assert run(capsys, *command, "--time-unit", "us", "--sort")[::2] == (0, "")
+    assert np.array_equal(ev.read(target).events, STREAM.events)
+    assert ev.summarise(source, time_unit="us", sort=True).duration_us == STREAM.duration_us
+
+
 def test_what_can_be_saved_of_a_cut_file(capsys, tmp_path):
     cut_raw(tmp_path / "a.raw")
     code, out, error = run(capsys, "convert", tmp_path / "a.raw", tmp_path / "b.h5", "--allow-truncated")

@@ -164,6 +164,11 @@ def test_predict_reads_damaged_and_bare_files_with_the_options_it_names(model_di
     assert main([*command, "--width", "32", "--height", "32"]) == 2
     assert "--time-unit" in capsys.readouterr().err
     assert main([*command, "--width", "32", "--height", "32", "--time-unit", "s"]) == 0
+    (tmp_path / "bare.txt").write_text("\n".join(reversed(rows.split("\n"))) + "\n")
+    capsys.readouterr()
+    assert main([*command, "--width", "32", "--height", "32", "--time-unit", "s"]) == 2
+    assert "--sort on the command line" in capsys.readouterr().err
+    assert main([*command, "--width", "32", "--height", "32", "--time-unit", "s", "--sort"]) == 0
 
 
 def test_without_a_face_there_is_one_way_out(model_dir, toy_manifest, capsys):

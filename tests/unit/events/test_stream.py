@@ -62,7 +62,7 @@ def test_empty_stream():
 
 def test_unsorted_times_name_the_place_and_sort_is_stable():
     columns = {"t": [5, 3, 5], "x": [0, 1, 2], "y": [0, 0, 0], "p": [1, 1, 0]}
-    with pytest.raises(EventFileError, match=r"go backwards 1 times, first at event 1 \(5 us, then 3 us\).*sort=True"):
+    with pytest.raises(EventFileError, match=r"go backwards 1 time, first at event 1 \(5 us, then 3 us\).*sort=True"):
         EventStream.from_arrays(**columns, width=4, height=1)
     assert EventStream.from_arrays(**columns, width=4, height=1, sort=True).events["x"].tolist() == [1, 0, 2]
 
