@@ -16,7 +16,7 @@ def save_scores_plot(
     scores: np.ndarray,
     class_names: Sequence[str],
 ) -> None:
-    """Write a picture of the scores: one row per class, one column per window, the best class marked.
+    """Write a picture of the scores: one row per class, one column per window, the best class marked if there is one.
 
     Args:
         path: ``.png``, ``.pdf`` or ``.svg``.
@@ -29,12 +29,19 @@ def save_scores_plot(
     figure = figure_class(figsize=(max(6.0, 0.35 * n_windows + 2.5), 0.24 * n_classes + 1.4), layout="constrained")
     axes = figure.subplots()
     image = axes.imshow(scores.T, aspect="auto", cmap="viridis", interpolation="nearest")
-    axes.plot(np.arange(n_windows), scores.argmax(1), "o", color="white", markeredgecolor="black", markersize=5)
+    clear = np.flatnonzero(scores.max(axis=1) > scores.min(axis=1))  # windows that have a highest score
+    axes.plot(clear, scores[clear].argmax(axis=1), "o", color="white", markeredgecolor="black", markersize=5)
     axes.set_yticks(range(n_classes), class_names, fontsize=8)
     ticks = np.unique(np.linspace(0, n_windows - 1, min(n_windows, 8)).round().astype(int))
-    axes.set_xticks(ticks, [f"{(t_start_us[i] + t_end_us[i]) / 2e6:.2f}" for i in ticks])
+    axes.set_xticks(ticks, _format_seconds((t_start_us[ticks] + t_end_us[ticks]) / 2e6))
     axes.set_xlabel("middle of the window (s)")
     axes.set_title("Scores per window; the dot marks the highest", fontsize=10)
     figure.colorbar(image, ax=axes, label="score (1 = the network's target)")
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=120)
+
+
+def _format_seconds(times: np.ndarray) -> list[str]:
+    """Times with two decimals, or with three where two would change one of them."""
+    n_decimals = 2 if np.allclose(times, times.round(2), rtol=0, atol=1e-6) else 3
+    return [f"{time:.{n_decimals}f}" for time in times]

@@ -9,6 +9,7 @@ matplotlib = pytest.importorskip("matplotlib", reason="figures need matplotlib; 
 
 from snnfer import plot  # noqa: E402
 from snnfer.plot.activity import OFF_COLOUR, ON_COLOUR, event_frame_image  # noqa: E402
+from snnfer.plot.scores import save_scores_plot  # noqa: E402
 from snnfer.plot.style import COLOURS  # noqa: E402
 
 SCORES = {"au_snn, events": [0.2, 0.4, 0.4, 0.6], "au_snn, rgb": [0.1, 0.1, 0.2, 0.4]}
@@ -154,3 +155,18 @@ def test_figures_are_saved_whole_in_the_format_of_their_ending(tmp_path, ending)
 def test_wrong_shapes_are_named(call, match):
     with pytest.raises(ShapeError, match=match):
         call()
+
+
+def test_scores_over_time_label_the_exact_middle_and_mark_only_windows_with_a_best_class(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda figure, *_, **__: drawn.append(figure))
+    scores = np.array([[0.1, 0.9], [0, 0], [0.3, 0.2], [0.5, 0.5]])
+    starts = np.arange(4) * 495_000
+    save_scores_plot(tmp_path / "a.png", starts, starts + 990_000, scores, ["AU2", "AU12"])
+    axes = drawn[0].axes[0]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["0.495", "0.990", "1.485", "1.980"]
+    assert axes.lines[0].get_xydata().tolist() == [[0, 1], [2, 0]]
+    save_scores_plot(tmp_path / "b.png", starts * 2, starts * 2 + 20_000, scores * 0, ["AU2", "AU12"])
+    axes = drawn[1].axes[0]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["0.01", "1.00", "1.99", "2.98"]
+    assert len(axes.lines[0].get_xydata()) == 0
