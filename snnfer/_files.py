@@ -12,6 +12,24 @@ from typing import Any
 from snnfer.errors import SnnferError
 
 
+def check_target(path: str | os.PathLike[str]) -> None:
+    """Raise `SnnferError` if no file can be made at `path`: for a check before long work; nothing is made."""
+    target = Path(path)
+    if target.is_dir():
+        raise SnnferError(f"'{target}' is a folder", expected="a file to write", fix="choose another name")
+    folder = next(parent for parent in target.absolute().parents if parent.exists())
+    if not folder.is_dir():
+        raise SnnferError(
+            f"'{target}' cannot be written", cause=f"'{folder}' is a file", fix="name a folder or leave it out"
+        )
+    if not os.access(folder, os.W_OK):
+        raise SnnferError(
+            f"'{target}' cannot be written",
+            cause=f"no permission to write into '{folder}'",
+            fix="name a place you may write to",
+        )
+
+
 @contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` on success, remove it on failure.
@@ -27,13 +45,14 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         ('whole', 1)
     """
     target = Path(path)
-    if target.is_dir():
-        raise SnnferError(f"'{target}' is a folder", expected="a file to write", fix="choose another name")
+    check_target(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{target.stem[:40]}-", suffix=target.suffix, dir=target.parent)
     except OSError as error:
-        raise SnnferError(f"'{target}' cannot be written", cause=error.strerror or str(error)) from error
+        raise SnnferError(
+            f"'{target}' cannot be written", cause=error.strerror or str(error), fix="name a place you may write to"
+        ) from error
     os.close(handle)
     temporary = Path(name)
     try:

@@ -32,8 +32,11 @@ def add_commands(subparsers: argparse._SubParsersAction) -> None:
 def predict(args: argparse.Namespace) -> int:
     """Score a recording, print, and write what was asked for."""
     from snnfer import events, load_model
+    from snnfer._files import check_target
     from snnfer.training.prediction import predict_recording
 
+    for target in filter(None, (args.csv, args.plot)):
+        check_target(target)
     trained = load_model(args.model)
     with warnings_as_text():
         stream = events.read(args.recording, **read_options(args))

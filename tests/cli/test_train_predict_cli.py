@@ -171,6 +171,23 @@ def test_predict_reads_damaged_and_bare_files_with_the_options_it_names(model_di
     assert main([*command, "--width", "32", "--height", "32", "--time-unit", "s", "--sort"]) == 0
 
 
+def test_predict_looks_at_its_outputs_before_the_work(model_dir, toy_manifest, tmp_path, capsys):
+    (tmp_path / "s.csv").mkdir()
+    command = ["predict", str(model_dir), str(toy_manifest / "anna-au2-0.h5"), "--box", "0,0,32,32"]
+    capsys.readouterr()
+    for option in ("--csv", "--plot"):
+        assert main([*command, option, str(tmp_path / "s.csv")]) == 2
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        assert f"'{tmp_path / 's.csv'}' is a folder" in captured.err
+
+
+def test_help_of_predict_says_from_when_times_count(capsys):
+    with pytest.raises(SystemExit):
+        main(["predict", "--help"])
+    assert "Times count from the first event" in " ".join(capsys.readouterr().out.split())
+
+
 def test_without_a_face_there_is_one_way_out(model_dir, toy_manifest, capsys):
     pytest.importorskip("onnxruntime")
     assert main(["predict", str(model_dir), str(toy_manifest / "anna-au2-0.h5")]) == 2

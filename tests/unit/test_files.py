@@ -3,11 +3,13 @@
 import hashlib
 import json
 import os
+import re
 import stat
 
 import pytest
 
-from snnfer._files import atomic_path, hash_file, hash_value, write_json
+from snnfer._files import atomic_path, check_target, hash_file, hash_value, write_json
+from snnfer.errors import SnnferError
 
 
 def write_half(target, error):
@@ -48,6 +50,27 @@ def test_success_replaces_the_file_that_was_there(tmp_path):
     with atomic_path(target) as temporary:
         temporary.write_text("after")
     assert target.read_text() == "after"
+
+
+def test_impossible_targets_are_named_before_any_work(tmp_path):
+    (tmp_path / "dir.h5").mkdir()
+    (tmp_path / "file").write_text("before")
+    for target, message in (
+        ("dir.h5", "is a folder"),
+        ("file/a/b.h5", "cannot be written; likely cause: .* is a file"),
+    ):
+        for attempt in (check_target, lambda path: write_half(path, AssertionError("begun"))):
+            with pytest.raises(SnnferError, match=re.escape(str(tmp_path / target)) + f"' {message}"):
+                attempt(tmp_path / target)
+    check_target(tmp_path / "new" / "a.h5")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["dir.h5", "file"]
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_without_permission_is_named(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(SnnferError, match=r"a\.h5' cannot be written; likely cause: no permission"):
+        write_half(tmp_path / "a.h5", AssertionError("begun"))
 
 
 def test_missing_folders_are_made(tmp_path):
