@@ -163,8 +163,9 @@ def _finish(
     from snnfer.benchmark.report import write_report
     from snnfer.benchmark.traces import write_examples, write_operations
 
-    parts = [run_dir / "jobs" / job.name for job in jobs]
-    complete = [(job, part) for job, part in zip(jobs, parts, strict=True) if (part / PREDICTIONS).is_file()]
+    parts = [(job, run_dir / "jobs" / job.name) for job in jobs]
+    complete = [(job, part) for job, part in parts if (part / PREDICTIONS).is_file()]
+    missing = [job.name for job, part in parts if not (part / PREDICTIONS).is_file()]
     for _, part in complete:  # left by a process that was killed after its last step
         shutil.rmtree(part / "checkpoint", ignore_errors=True)
     folds = select_folds(settings, next(iter(clips.values())).data.subjects, 0)
@@ -180,8 +181,7 @@ def _finish(
         )
     ]
     _merge(run_dir / PREDICTIONS, [part / PREDICTIONS for _, part in complete], controls)
-    record["complete"] = len(complete) == len(jobs)
-    record["missing_jobs"] = [job.name for job in jobs if (run_dir / "jobs" / job.name) not in [p for _, p in complete]]
+    record |= {"complete": not missing, "missing_jobs": missing}
     write_json(run_dir / MANIFEST, record)
     if complete:
         write_operations(run_dir / OPERATIONS, complete, clips)
