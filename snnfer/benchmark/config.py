@@ -131,7 +131,7 @@ class BenchmarkConfig:
             if modality not in N_CHANNELS:
                 raise ConfigError(f"unknown modality '{modality}'", expected="one of " + ", ".join(N_CHANNELS))
         for model in self.models:
-            look_up(dict.fromkeys(list_models()), model.name, kind="model")
+            look_up(dict.fromkeys(list_models(task="classification")), model.name, kind="model")
             self.train_config(model)
         known = {f"{model.name}/{modality}" for model in self.models for modality in self.modalities_of(model)}
         for pair in self.controls.label_permuted:

@@ -3,10 +3,13 @@
 A model maps ``[T, N, C, H, W]`` to ``[N, n_classes]``: ``model(x, lengths=None)``, where `lengths` ``[N]`` counts the
 valid steps of each sample. A spiking model also has ``forward_steps(x)`` (votes of each step) and
 ``forward_with_state(x, state)`` (streaming). ``model.config`` rebuilds it: ``create_model(**model.config)``.
+
+A reconstruction model maps ``[T, N, C, H, W]`` to frames: ``model.reconstruct(x)`` gives ``[T, N, C_out, H, W]`` in
+[0, 1].
 """
 
-from snnfer.models._registry import create_model, list_models, register_model
+from snnfer.models._registry import create_model, list_models, model_task, register_model
 from snnfer.models.au_cnn3d import AUCNN3d, au_cnn3d
 from snnfer.models.au_snn import AUSNN, au_snn
 
-__all__ = ["AUSNN", "AUCNN3d", "au_cnn3d", "au_snn", "create_model", "list_models", "register_model"]
+__all__ = ["AUSNN", "AUCNN3d", "au_cnn3d", "au_snn", "create_model", "list_models", "model_task", "register_model"]

@@ -3,26 +3,47 @@
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal, overload
 
 from torch import nn
 
 from snnfer import _registry
 from snnfer.errors import ConfigError
 
-_MODELS: dict[str, Callable[..., nn.Module]] = {}
+Factory = Callable[..., nn.Module]
+Task = Literal["classification", "reconstruction"]
+
+_MODELS: dict[str, Factory] = {}
+_TASKS: dict[str, Task] = {}
 
 
-def register_model(factory: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
+@overload
+def register_model(factory: Factory) -> Factory: ...
+
+
+@overload
+def register_model(*, task: Task) -> Callable[[Factory], Factory]: ...
+
+
+def register_model(factory: Factory | None = None, *, task: Task = "classification") -> Any:
     """Decorator: make a factory function known to `create_model` under its own name.
 
     The factory takes keyword-only arguments with JSON-able defaults. The model it returns gets the attribute `config`:
     its name and all arguments, so that ``create_model(**model.config)`` builds the same model again.
 
+    Args:
+        factory: The function; ``@register_model`` without brackets registers a classifier.
+        task: ``classification`` gives ``[N, n_classes]``, ``reconstruction`` images ``[T, N, C, H, W]``.
+
     Raises:
         ConfigError: a model of this name exists.
     """
+    if factory is None:
+        return functools.partial(_register, task=task)
+    return _register(factory, task=task)
 
+
+def _register(factory: Factory, *, task: Task) -> Factory:
     @functools.wraps(factory)
     def build(**kwargs: Any) -> nn.Module:
         config = _complete(factory, kwargs)
@@ -31,6 +52,7 @@ def register_model(factory: Callable[..., nn.Module]) -> Callable[..., nn.Module
         return model
 
     _registry.register(_MODELS, build, name=factory.__name__)
+    _TASKS[factory.__name__] = task
     return build
 
 
@@ -54,17 +76,22 @@ def create_model(name: str, **kwargs: Any) -> nn.Module:
     return _registry.look_up(_MODELS, name, kind="model")(**kwargs)
 
 
-def list_models(pattern: str = "*") -> list[str]:
-    """Names of the models that match a shell pattern.
+def list_models(pattern: str = "*", *, task: Task | None = None) -> list[str]:
+    """Names of the models that match a shell pattern, of one task if it is given.
 
     Examples:
         >>> list_models("au_*")
         ['au_cnn3d', 'au_snn']
     """
-    return _registry.names(_MODELS, pattern)
+    return [name for name in _registry.names(_MODELS, pattern) if task in (None, _TASKS[name])]
 
 
-def _complete(factory: Callable[..., nn.Module], kwargs: dict[str, Any]) -> dict[str, Any]:
+def model_task(name: str) -> Task:
+    """What a registered model does: ``classification`` or ``reconstruction``."""
+    return _registry.look_up(_TASKS, name, kind="model")
+
+
+def _complete(factory: Factory, kwargs: dict[str, Any]) -> dict[str, Any]:
     """`kwargs` with the defaults filled in, tuples as lists (what JSON gives back)."""
     known = inspect.signature(factory).parameters
     for key in kwargs:

@@ -47,6 +47,21 @@ class Representation(ABC):
     def n_channels(self) -> int:
         """Number of channels C."""
 
+    @property
+    def value_range(self) -> tuple[float, float]:
+        """Lowest and highest value that an output can have; infinite where there is no bound."""
+        return (0.0, float("inf"))
+
+    @property
+    def offset_scale(self) -> tuple[float, float]:
+        """How networks take the values: ``(value - offset) / scale``. As they are unless a paper says otherwise."""
+        return (0.0, 1.0)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all values are whole numbers, so that uint8 holds them (counts above 255 saturate)."""
+        return False
+
     @abstractmethod
     def __call__(
         self,

@@ -58,6 +58,11 @@ class CountFrames(Representation):
         """2: OFF and ON."""
         return 2
 
+    @property
+    def is_whole(self) -> bool:
+        """Counts are whole numbers."""
+        return True
+
     def __call__(
         self,
         stream: EventStream,
