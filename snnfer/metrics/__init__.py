@@ -1,4 +1,4 @@
-"""Scores of classifications pooled over all held-out clips, and the statistics of a few subjects."""
+"""Scores of classifications pooled over all held-out clips and of reconstructed images; statistics of few subjects."""
 
 from snnfer.metrics.classification import (
     confusion_matrix,
@@ -9,6 +9,7 @@ from snnfer.metrics.classification import (
     uar,
     uf1,
 )
+from snnfer.metrics.reconstruction import reconstruction_scores
 from snnfer.metrics.statistics import Interval, PairedTest, holm, paired_permutation_test, subject_bootstrap
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "paired_permutation_test",
     "per_class_f1",
     "per_class_recall",
+    "reconstruction_scores",
     "subject_bootstrap",
     "top_k_accuracy",
     "top_k_hits",
