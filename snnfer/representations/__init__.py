@@ -8,9 +8,11 @@ from snnfer.representations._base import (
     register_representation,
 )
 from snnfer.representations.count_frames import CountFrames
+from snnfer.representations.tie import TIE
 
 __all__ = [
     "REPRESENTATIONS",
+    "TIE",
     "CountFrames",
     "Representation",
     "create_representation",
