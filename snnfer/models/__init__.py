@@ -11,5 +11,18 @@ A reconstruction model maps ``[T, N, C, H, W]`` to frames: ``model.reconstruct(x
 from snnfer.models._registry import create_model, list_models, model_task, register_model
 from snnfer.models.au_cnn3d import AUCNN3d, au_cnn3d
 from snnfer.models.au_snn import AUSNN, au_snn
+from snnfer.models.cvae import CVAE, cvae, kl_to_prior
 
-__all__ = ["AUSNN", "AUCNN3d", "au_cnn3d", "au_snn", "create_model", "list_models", "model_task", "register_model"]
+__all__ = [
+    "AUSNN",
+    "CVAE",
+    "AUCNN3d",
+    "au_cnn3d",
+    "au_snn",
+    "create_model",
+    "cvae",
+    "kl_to_prior",
+    "list_models",
+    "model_task",
+    "register_model",
+]

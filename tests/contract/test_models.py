@@ -13,6 +13,7 @@ from snnfer.models import create_model, list_models, register_model
 SMALL = {
     "au_snn": {"n_classes": 4, "size": [16, 16], "channels": 8, "hidden": 32},
     "au_cnn3d": {"n_classes": 4, "size": [16, 16], "channels": [4, 8, 8, 8], "hidden": 16},
+    "cvae": {"size": [12, 16], "widths": [4, 8], "latent": 3, "hidden": 16},
 }
 PARAMETERS = {
     ("au_snn", ()): 4_312_470,
@@ -22,6 +23,7 @@ PARAMETERS = {
     ("au_cnn3d", (("in_channels", 3),)): 13_062_165,
     ("au_cnn3d", (("batch_norm", True),)): 13_062_357,
     ("au_cnn3d", (("batch_norm", True), ("in_channels", 3))): 13_064_085,
+    ("cvae", ()): 289_228_049,
 }
 CHANGES = {  # every argument with another value than in SMALL
     "au_snn": {
@@ -43,6 +45,14 @@ CHANGES = {  # every argument with another value than in SMALL
         "hidden": 20,
         "dropout": 0.5,
         "batch_norm": True,
+    },
+    "cvae": {
+        "in_channels": 2,
+        "out_channels": 3,
+        "size": [13, 18],
+        "widths": [2, 4, 6],
+        "latent": 5,
+        "hidden": 8,
     },
 }
 SPIKING = [name for name in list_models() if hasattr(create_model(name, **SMALL[name]), "forward_steps")]
@@ -81,7 +91,7 @@ def test_parameter_count(name, kwargs):
     assert sum(p.numel() for p in model.parameters()) == PARAMETERS[name, kwargs]
 
 
-@pytest.mark.parametrize("name", list_models())
+@pytest.mark.parametrize("name", list_models(task="classification"))
 class TestModel:
     def test_scores_have_one_row_per_sample(self, name):
         model = make_model(name)
