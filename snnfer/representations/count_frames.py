@@ -1,15 +1,14 @@
 """Polarity counts on a fixed time grid."""
 
-from bisect import bisect_left
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 import torch
 
-from snnfer.errors import SnnferError
 from snnfer.events import EventStream
 from snnfer.representations._base import Box, Representation, register_representation
+from snnfer.representations._windows import check_box, count_windows, time_range, window_edges
 
 
 @register_representation("count_frames")
@@ -85,14 +84,12 @@ class CountFrames(Representation):
         Raises:
             SnnferError: the box is empty or the range ends before it starts.
         """
-        x, y, width, height = box or (0, 0, stream.width, stream.height)
-        if width < 1 or height < 1:
-            raise SnnferError(f"box = {box}", expected="a width and height of at least 1")
+        x, y, width, height = check_box(box, stream)
         out_height, out_width = self.size or (height, width)
-        start_us, end_us = _time_range(stream, t_start_us, t_end_us)
-        valid = _n_windows(start_us, end_us, self.window_us)
+        start_us, end_us = time_range(stream, t_start_us, t_end_us)
+        valid = count_windows(start_us, end_us, self.window_us)
         n_steps = self.n_steps or valid
-        edges = _window_edges(stream.events["t"], start_us, end_us, self.window_us, min(valid, n_steps))
+        edges = window_edges(stream.events["t"], start_us, end_us, self.window_us, min(valid, n_steps))
         events = stream.events[edges[0] : edges[-1]]
         column = _bins(stream.width, x, width, out_width)
         row = _bins(stream.height, y, height, out_height) * out_width
@@ -117,7 +114,7 @@ class CountFrames(Representation):
         box: Box | None = None,
     ) -> int:
         """Number of windows that the time range fills, at most `n_steps`."""
-        n_windows = _n_windows(*_time_range(stream, t_start_us, t_end_us), self.window_us)
+        n_windows = count_windows(*time_range(stream, t_start_us, t_end_us), self.window_us)
         return min(n_windows, self.n_steps) if self.n_steps else n_windows
 
 
@@ -128,22 +125,3 @@ def _bins(sensor: int, start: int, extent: int, n_bins: int) -> np.ndarray:
     """Bin of each sensor coordinate along one axis, int64 ``[sensor]``; `_OUTSIDE` for those outside the box."""
     offset = np.arange(sensor, dtype=np.int64) - start
     return np.where((offset >= 0) & (offset < extent), offset * n_bins // extent, _OUTSIDE)
-
-
-def _time_range(stream: EventStream, t_start_us: int | None, t_end_us: int | None) -> tuple[int, int]:
-    start = stream.t_start_us if t_start_us is None else int(t_start_us)
-    after_last = stream.t_start_us + stream.duration_us + (len(stream) > 0)
-    end = max(after_last, start) if t_end_us is None else int(t_end_us)
-    if end < start:
-        raise SnnferError(f"a time range from {start} us to {end} us", expected="an end that is not before the start")
-    return start, end
-
-
-def _n_windows(start_us: int, end_us: int, window_us: int) -> int:
-    return -(-(end_us - start_us) // window_us)
-
-
-def _window_edges(t: np.ndarray, start_us: int, end_us: int, window_us: int, n_windows: int) -> list[int]:
-    """Index of the first event of each window, and one past the last event; `t` is sorted."""
-    starts = [min(start_us + k * window_us, end_us) for k in range(n_windows + 1)]
-    return [bisect_left(t, time) for time in starts]
