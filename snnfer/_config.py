@@ -92,9 +92,29 @@ def to_dict(config: Any) -> dict[str, Any]:
     return _plain(dataclasses.asdict(config))
 
 
+def added(default: Any) -> Any:
+    """A field that a dataclass config gained after results had been published.
+
+    At its default it does not enter `config_hash`: settings that were hashed without it keep their hash.
+    """
+    return dataclasses.field(default=default, metadata={"added": True})
+
+
 def config_hash(config: Any) -> str:
     """Hash of the effective config, 12 hexadecimal digits."""
-    return hash_value(to_dict(config), length=12)
+    return hash_value(_plain(_hashed(config)), length=12)
+
+
+def _hashed(value: Any) -> Any:
+    """`value` with dataclasses as dictionaries, without the fields of `added` that are at their default."""
+    if dataclasses.is_dataclass(value):
+        items = [(field, getattr(value, field.name)) for field in dataclasses.fields(value)]
+        return {f.name: _hashed(v) for f, v in items if not (f.metadata.get("added") and v == f.default)}
+    if isinstance(value, Mapping):
+        return {key: _hashed(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_hashed(item) for item in value]
+    return value
 
 
 def _copy(values: Any) -> Any:

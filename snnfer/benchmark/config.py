@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from snnfer._config import apply_overrides, build_config, config_hash, read_yaml
+from snnfer._config import added, apply_overrides, build_config, config_hash, read_yaml
 from snnfer._registry import look_up
 from snnfer.datasets import N_CHANNELS, ClipInput
 from snnfer.errors import ConfigError
@@ -28,6 +28,8 @@ class DataConfig:
         size: Height and width of the network's input.
         crop: ``manifest`` uses the box columns, ``face`` detects faces, ``none`` takes the whole sensor.
         min_clips_per_subject: Subjects with fewer clips are refused.
+        representation: Of the events, one of `snnfer.representations.list_representations()`.
+        representation_args: Its further arguments, such as ``{measure: t0, kernel: t}`` for ``tie``.
     """
 
     dataset: Literal["synthau", "manifest"] = "synthau"
@@ -39,10 +41,19 @@ class DataConfig:
     size: tuple[int, int] = (64, 64)
     crop: Literal["manifest", "face", "none"] = "manifest"
     min_clips_per_subject: int = 2
+    representation: str = added("count_frames")
+    representation_args: dict[str, Any] | None = added(None)
 
     def clip_input(self, modality: str) -> ClipInput:
         """The network input for one modality."""
-        return ClipInput(modality, self.window_us, self.n_steps, self.size)  # type: ignore[arg-type]
+        return ClipInput(
+            modality,  # type: ignore[arg-type]
+            self.window_us,
+            self.n_steps,
+            self.size,
+            representation=self.representation,
+            representation_args=self.representation_args or {},
+        )
 
 
 @dataclass(frozen=True)

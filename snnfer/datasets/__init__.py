@@ -5,6 +5,7 @@ from snnfer.datasets.cache import ArrayCache, default_cache_dir
 from snnfer.datasets.clips import N_CHANNELS, ClipInput, ClipTensors, collate, crop_resize, frames_at
 from snnfer.datasets.manifest import Clip, ManifestDataset
 from snnfer.datasets.splits import Fold, leave_one_subject_out, split_hash
+from snnfer.datasets.windows import WindowPairs, WindowSamples
 
 __all__ = [
     "ACTION_UNITS",
@@ -16,6 +17,8 @@ __all__ = [
     "ClipTensors",
     "Fold",
     "ManifestDataset",
+    "WindowPairs",
+    "WindowSamples",
     "collate",
     "crop_resize",
     "default_cache_dir",

@@ -1,8 +1,9 @@
 """From clips to tensors: each clip becomes ``[T, C, H, W]`` on a fixed time grid, cached by content."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from snnfer.datasets.cache import ArrayCache
 from snnfer.datasets.manifest import Box, Clip, ManifestDataset, content_key
 from snnfer.errors import DatasetError
 from snnfer.events import EventStream, FrameStream
-from snnfer.representations import CountFrames
+from snnfer.representations import Representation, create_representation
 
 Modality = Literal["events", "rgb", "gray"]
 N_CHANNELS: dict[str, int] = {"events": 2, "rgb": 3, "gray": 1}
@@ -26,16 +27,50 @@ class ClipInput:
     """How a clip becomes a tensor.
 
     Args:
-        modality: ``events`` gives polarity counts per window, ``rgb`` and ``gray`` the frame shown at the end of each.
+        modality: ``events`` gives the representation of the events of each window, ``rgb`` and ``gray`` the frame shown
+            at the end of each.
         window_us: Length of one step, in microseconds.
         n_steps: Steps per clip: longer clips are cut to their middle, shorter ones padded with zeros at the end.
         size: Height and width of the network's input.
+        representation: For events, one of `snnfer.representations.list_representations()`.
+        representation_args: Its further arguments, such as ``{"measure": "t"}`` for TIE.
+        max_frame_age_us: For frames, refuse a recording that has no frame this recent at the end of a window.
+
+    Examples:
+        >>> ClipInput(representation="tie", size=(256, 256)).n_channels
+        3
     """
 
     modality: Modality = "events"
     window_us: int = 33_000
     n_steps: int = 76
     size: tuple[int, int] = (64, 64)
+    representation: str = "count_frames"
+    representation_args: Mapping[str, Any] = field(default_factory=dict)
+    max_frame_age_us: int | None = None
+
+    @cached_property
+    def _representation(self) -> Representation:
+        return create_representation(
+            self.representation,
+            window_us=self.window_us,
+            size=self.size,
+            n_steps=self.n_steps,
+            **self.representation_args,
+        )
+
+    @property
+    def n_channels(self) -> int:
+        """Channels of the tensor."""
+        return self._representation.n_channels if self.modality == "events" else N_CHANNELS[self.modality]
+
+    @property
+    def normalisation(self) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+        """Mean and deviation per channel that the representation fixes; None for frames, which are measured."""
+        if self.modality != "events":
+            return None
+        offset, scale = self._representation.offset_scale
+        return (offset,) * self.n_channels, (scale,) * self.n_channels
 
     def interval(self, clip: Clip) -> tuple[int, int]:
         """Start in microseconds and number of valid steps of `clip` after cutting to the middle."""
@@ -44,46 +79,99 @@ class ClipInput:
             return clip.t_start_us + (clip.duration_us - span) // 2, self.n_steps
         return clip.t_start_us, -(-clip.duration_us // self.window_us)
 
-    def __call__(self, stream: EventStream, *, t_start_us: int, n_valid: int, box: Box | None = None) -> torch.Tensor:
+    def __call__(
+        self,
+        stream: EventStream,
+        *,
+        t_start_us: int,
+        n_valid: int,
+        box: Box | None = None,
+        t_origin_us: int | None = None,
+    ) -> torch.Tensor:
         """Tensor of one stretch of a recording.
 
+        Args:
+            stream: The recording, with frames if the modality is frames.
+            t_start_us: Start of the first window.
+            n_valid: Number of windows, at most `n_steps`.
+            box: Face box in sensor pixels.
+            t_origin_us: Start of the recording, for representations of absolute time; default `t_start_us`.
+
         Returns:
-            uint8 ``[T, C, H, W]`` with T = `n_steps`; counts above 255 saturate; steps from `n_valid` on are zero.
+            ``[T, C, H, W]`` with T = `n_steps`; steps from `n_valid` on are zero. uint8 for frames and for
+            representations of whole numbers (counts above 255 saturate), float32 for others.
         """
         t_end_us = t_start_us + n_valid * self.window_us
         if self.modality == "events":
-            frames = CountFrames(self.window_us, size=self.size, n_steps=self.n_steps)
-            counts = frames(stream, t_start_us=t_start_us, t_end_us=t_end_us, box=box)
-            return counts.clamp_(max=255).to(torch.uint8)
+            return self._of_events(stream, t_start_us, t_end_us, box, t_origin_us)
         ends = t_start_us + self.window_us * np.arange(1, n_valid + 1)
-        images = frames_at(stream, self.modality, ends)
-        valid = crop_resize(images, box, self.size)  # [n_valid, C, H, W]
+        images = frames_at(stream, self.modality, ends, max_age_us=self.max_frame_age_us)
+        valid = crop_resize(images, box_in_frames(box, stream, images.shape[1:3]), self.size)  # [n_valid, C, H, W]
         padding = torch.zeros(self.n_steps - n_valid, *valid.shape[1:], dtype=torch.uint8)
         return torch.cat([valid, padding])
 
+    def _of_events(
+        self, stream: EventStream, t_start_us: int, t_end_us: int, box: Box | None, t_origin_us: int | None
+    ) -> torch.Tensor:
+        times: dict[str, Any] = {"t_start_us": t_start_us, "t_end_us": t_end_us}
+        if self._representation.needs_origin:
+            times["t_origin_us"] = t_origin_us
+        values = self._representation(stream, box=box, **times)
+        return values.clamp_(max=255).to(torch.uint8) if self._representation.is_whole else values
 
-def frames_at(stream: EventStream, name: str, t_us: np.ndarray) -> np.ndarray:
+
+def frames_at(stream: EventStream, name: str, t_us: np.ndarray, *, max_age_us: int | None = None) -> np.ndarray:
     """The frame on show at each time: the last one that began before it (the first one, before any began).
 
     Args:
         stream: A recording with frames.
         name: ``rgb`` or ``gray``; ``gray`` is made from ``rgb`` where only that was recorded.
         t_us: Times in microseconds.
+        max_age_us: Largest distance of a time and its frame.
 
     Returns:
         uint8 ``[F, H, W, C]``.
 
     Raises:
-        DatasetError: the recording has no such frames.
+        DatasetError: the recording has no such frames, or none near one of the times.
     """
     frames = _find_frames(stream, name)
     index = np.clip(np.searchsorted(frames.t_us, t_us, side="left") - 1, 0, len(frames.t_us) - 1)
+    distance = np.abs(frames.t_us[index] - t_us)
+    if max_age_us is not None and distance.max(initial=0) > max_age_us:
+        worst = int(distance.argmax())
+        raise DatasetError(
+            f"the '{name}' frame nearest to {int(t_us[worst])} us is {distance[worst] / 1e3:.0f} ms away",
+            expected=f"a frame within {max_age_us / 1e3:.0f} ms of every window of events",
+            cause="frames and events that do not belong together, two clocks, or dropped frames",
+            fix="cut the clip to the time that both cover, or put frames and events on one clock",
+        )
     images = frames.images[index]
     if images.ndim == 3:
         images = images[..., None]
     if name == "gray" and images.shape[-1] == 3:
         images = np.round(images @ np.array([0.299, 0.587, 0.114]))[..., None].astype(np.uint8)
     return images
+
+
+def box_in_frames(box: Box | None, stream: EventStream, frame_size: Sequence[int]) -> Box | None:
+    """A box of sensor pixels in pixels of frames that show the same field of view.
+
+    Raises:
+        DatasetError: the frames have another aspect ratio than the sensor, so that they cannot show the same.
+    """
+    height, width = frame_size
+    if (height, width) == (stream.height, stream.width):
+        return box
+    scale = width / stream.width
+    if abs(scale * stream.height - height) > 0.02 * height:
+        raise DatasetError(
+            f"frames of {width} x {height} pixels beside a sensor of {stream.width} x {stream.height}",
+            expected="frames that show what the sensor sees, in the same aspect ratio",
+            cause="another camera, or a crop",
+            fix="register the frames to the sensor first",
+        )
+    return None if box is None else tuple(round(v * scale) for v in box)  # type: ignore[return-value]
 
 
 def crop_resize(images: np.ndarray, box: Box | None, size: tuple[int, int]) -> torch.Tensor:
@@ -106,7 +194,7 @@ class ClipTensors(Dataset):
         boxes: Face box per clip (same order), None for the whole sensor.
         show_progress: Show a bar while tensors are made.
 
-    Each item is ``(x, label, length)``: uint8 ``[T, C, H, W]``, class index, number of valid steps.
+    Each item is ``(x, label, length)``: ``[T, C, H, W]`` as `ClipInput` gives it, class index, number of valid steps.
     """
 
     def __init__(
@@ -120,9 +208,10 @@ class ClipTensors(Dataset):
     ) -> None:
         self.data, self.input = data, input
         self.labels = data.labels
-        self._boxes = list(boxes) if boxes is not None else [clip.box for clip in data.clips]
+        self.cache = cache
+        self.boxes = list(boxes) if boxes is not None else [clip.box for clip in data.clips]
         self.lengths = [input.interval(clip)[1] for clip in data.clips]
-        clips = zip(data.clips, self._boxes, strict=True)
+        clips = zip(data.clips, self.boxes, strict=True)
         bar = progress(
             clips, total=len(data.clips), desc=f"{input.modality} tensors", disable=None if show_progress else True
         )
@@ -133,6 +222,10 @@ class ClipTensors(Dataset):
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, int, int]:
         return torch.from_numpy(np.load(self._paths[index])), self.labels[index], self.lengths[index]
+
+    def array(self, index: int) -> np.ndarray:
+        """Tensor of a clip as a read-only array that is mapped, not loaded: ``[T, C, H, W]``."""
+        return np.load(self._paths[index], mmap_mode="r", allow_pickle=False)
 
     def indices(self, subjects: Sequence[str]) -> list[int]:
         """Indices of the clips of `subjects`."""
@@ -145,7 +238,11 @@ class ClipTensors(Dataset):
     def _build(self, clip: Clip, box: Box | None) -> np.ndarray:
         stream = self.data.load(clip, frames=self.input.modality != "events")
         start, n_valid = self.input.interval(clip)
-        return self.input(stream, t_start_us=start, n_valid=n_valid, box=box).numpy()
+        try:
+            x = self.input(stream, t_start_us=start, n_valid=n_valid, box=box, t_origin_us=clip.t_start_us)
+        except DatasetError as error:
+            raise DatasetError(f"clip '{clip.clip}': {error}") from error
+        return x.numpy()
 
 
 def collate(items: Sequence[tuple[torch.Tensor, int, int]]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -40,6 +40,7 @@ class Clip:
         t_end_us: First microsecond after the clip.
         box: Square face box ``(x, y, width, height)`` in sensor pixels, where known.
         frames_path: File with the frames, where they are not in `path`.
+        onset_us, offset_us: When the movement begins and has ended, where known.
     """
 
     clip: str
@@ -51,6 +52,8 @@ class Clip:
     t_end_us: int
     box: Box | None = None
     frames_path: Path | None = None
+    onset_us: int | None = None
+    offset_us: int | None = None
 
     @property
     def duration_us(self) -> int:
@@ -207,6 +210,8 @@ def _clip(row: Mapping[str, str], number: int, manifest: Path) -> Clip:
         t_end_us=end,
         box=box,  # type: ignore[arg-type]
         frames_path=manifest.parent / frames if frames else None,
+        onset_us=_integer(row["onset_us"], "onset_us", where) if row.get("onset_us") else None,
+        offset_us=_integer(row["offset_us"], "offset_us", where) if row.get("offset_us") else None,
     )
 
 

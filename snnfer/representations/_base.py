@@ -58,6 +58,11 @@ class Representation(ABC):
         return (0.0, 1.0)
 
     @property
+    def needs_origin(self) -> bool:
+        """Whether values depend on the time since the recording began; `__call__` then takes ``t_origin_us``."""
+        return False
+
+    @property
     def is_whole(self) -> bool:
         """Whether all values are whole numbers, so that uint8 holds them (counts above 255 saturate)."""
         return False
