@@ -1,4 +1,4 @@
-"""Building blocks of spiking networks on ``[T, N, ...]``.
+"""Building blocks of spiking networks on ``[T, N, ...]``, and layers that compute at active sites alone.
 
 Examples:
     >>> import torch
@@ -9,16 +9,39 @@ Examples:
 """
 
 from snnfer.layers._streaming import SpikingSequential, Streaming, apply_with_state
+from snnfer.layers.asynchronous import AsyncConv2d, AsyncLayer, AsyncMaxPool2d, SiteMap, start_maps, update_maps
 from snnfer.layers.blocks import SpikingConv2d, SpikingLinear
+from snnfer.layers.submanifold import (
+    ActiveMap,
+    MaskedMap,
+    SparseBatchNorm2d,
+    SparseMap,
+    SparseMaxPool2d,
+    SparseReLU,
+    SubmanifoldConv2d,
+)
 from snnfer.layers.time import TimeConstantDropout, TimeDistributed, Voting
 
 __all__ = [
+    "ActiveMap",
+    "AsyncConv2d",
+    "AsyncLayer",
+    "AsyncMaxPool2d",
+    "MaskedMap",
+    "SiteMap",
+    "SparseBatchNorm2d",
+    "SparseMap",
+    "SparseMaxPool2d",
+    "SparseReLU",
     "SpikingConv2d",
     "SpikingLinear",
     "SpikingSequential",
     "Streaming",
+    "SubmanifoldConv2d",
     "TimeConstantDropout",
     "TimeDistributed",
     "Voting",
     "apply_with_state",
+    "start_maps",
+    "update_maps",
 ]
