@@ -4,7 +4,7 @@ from snnfer.datasets.action_units import ACTION_UNITS, PAPER_AUS
 from snnfer.datasets.cache import ArrayCache, default_cache_dir
 from snnfer.datasets.clips import N_CHANNELS, ClipInput, ClipTensors, collate, crop_resize, frames_at
 from snnfer.datasets.manifest import Clip, ManifestDataset
-from snnfer.datasets.splits import Fold, leave_one_subject_out, split_hash
+from snnfer.datasets.splits import Fold, leave_one_subject_out, legacy_sequence_split, split_hash, subject_folds
 from snnfer.datasets.windows import WindowPairs, WindowSamples
 
 __all__ = [
@@ -24,5 +24,7 @@ __all__ = [
     "default_cache_dir",
     "frames_at",
     "leave_one_subject_out",
+    "legacy_sequence_split",
     "split_hash",
+    "subject_folds",
 ]

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snnfer.datasets import Fold, leave_one_subject_out, split_hash
+from snnfer.datasets import Fold, leave_one_subject_out, legacy_sequence_split, split_hash, subject_folds
 from snnfer.errors import ProtocolError
 
 SUBJECTS = st.lists(st.text("abcdef", min_size=1, max_size=3), min_size=4, max_size=12, unique=True)
@@ -39,3 +39,37 @@ def test_the_split_hash_changes_with_any_membership():
     folds = leave_one_subject_out(["a", "b", "c"])
     assert split_hash(folds) == split_hash(leave_one_subject_out(["c", "b", "a"]))
     assert split_hash(folds) != split_hash(leave_one_subject_out(["a", "b", "c"], n_validation_subjects=1))
+
+
+@given(SUBJECTS, st.integers(2, 4), st.integers(0, 5))
+def test_folds_of_subjects_test_everyone_once(subjects, n_folds, seed):
+    folds = subject_folds(subjects, n_folds, seed=seed)
+    assert len(folds) == n_folds
+    assert sorted(s for fold in folds for s in fold.test) == sorted(subjects)
+    sizes = [len(fold.test) for fold in folds]
+    assert max(sizes) - min(sizes) <= 1
+    for fold in folds:
+        assert set(fold.train) == set(subjects) - set(fold.test)
+    assert subject_folds([*reversed(subjects), subjects[0]], n_folds, seed=seed) == folds
+
+
+@pytest.mark.parametrize("n_folds", [1, 4])
+def test_too_many_or_too_few_folds_are_refused(n_folds):
+    with pytest.raises(ProtocolError, match=f"{n_folds} folds of 3 subjects; expected from 2 to 3 folds"):
+        subject_folds(["a", "b", "c"], n_folds)
+
+
+@given(st.lists(st.integers(0, 3), min_size=0, max_size=40).map(lambda rest: [0, 0, 1, 1, 2, 2, 3, 3, *rest]))
+def test_the_legacy_split_divides_each_class(labels):
+    train, test = legacy_sequence_split(labels, test_share=0.2)
+    assert sorted(train + test) == list(range(len(labels)))
+    for label in range(4):
+        members = labels.count(label)
+        assert sum(labels[i] == label for i in test) == max(1, round(0.2 * members))
+
+
+def test_the_legacy_split_needs_two_clips_of_a_class():
+    with pytest.raises(ProtocolError, match="class 1 has a single clip"):
+        legacy_sequence_split([0, 0, 1])
+    with pytest.raises(ProtocolError, match="a test share of 1"):
+        legacy_sequence_split([0, 0], test_share=1)
