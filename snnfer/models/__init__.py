@@ -1,8 +1,8 @@
 """Published systems behind one small contract, and the registry to create them.
 
 A model maps ``[T, N, C, H, W]`` to ``[N, n_classes]``: ``model(x, lengths=None)``, where `lengths` ``[N]`` counts the
-valid steps of each sample. A spiking model also has ``forward_steps(x)`` (votes of each step) and
-``forward_with_state(x, state)`` (streaming). ``model.config`` rebuilds it: ``create_model(**model.config)``.
+valid steps of each sample. A streaming model also has ``forward_steps(x)`` (scores of each step) and
+``forward_with_state(x, state)``. ``model.config`` rebuilds it: ``create_model(**model.config)``.
 
 A reconstruction model maps ``[T, N, C, H, W]`` to frames: ``model.reconstruct(x)`` gives ``[T, N, C_out, H, W]`` in
 [0, 1].
@@ -12,17 +12,29 @@ from snnfer.models._registry import create_model, list_models, model_task, regis
 from snnfer.models.au_cnn3d import AUCNN3d, au_cnn3d
 from snnfer.models.au_snn import AUSNN, au_snn
 from snnfer.models.cvae import CVAE, cvae, kl_to_prior
+from snnfer.models.evtransfer import evtransfer, evtransfer_lstm
+from snnfer.models.patchgan import PatchDiscriminator
+from snnfer.models.unet import UNetEncoder, UNetGenerator, encoder_from, pix2pix
+from snnfer.models.window_classifier import WindowClassifier
 
 __all__ = [
     "AUSNN",
     "CVAE",
     "AUCNN3d",
+    "PatchDiscriminator",
+    "UNetEncoder",
+    "UNetGenerator",
+    "WindowClassifier",
     "au_cnn3d",
     "au_snn",
     "create_model",
     "cvae",
+    "encoder_from",
+    "evtransfer",
+    "evtransfer_lstm",
     "kl_to_prior",
     "list_models",
     "model_task",
+    "pix2pix",
     "register_model",
 ]

@@ -43,9 +43,10 @@ def check_lengths(lengths: torch.Tensor | None, x: torch.Tensor) -> torch.Tensor
     return lengths.to(x.device)
 
 
-def time_mean(x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-    """Mean over the first `lengths` steps: ``[T, N, *]`` and ``[N]`` to ``[N, *]``."""
+def time_mean(x: torch.Tensor, lengths: torch.Tensor, *, start: torch.Tensor | int = 0) -> torch.Tensor:
+    """Mean over the steps from `start` to below `lengths`: ``[T, N, *]``, ``[N]`` and ``[N]`` to ``[N, *]``."""
     shape = (1, -1) + (1,) * (x.ndim - 2)
-    valid = torch.arange(len(x), device=x.device)[:, None] < lengths  # [T, N]
+    steps = torch.arange(len(x), device=x.device)[:, None]
+    valid = (start <= steps) & (steps < lengths)  # [T, N]
     total = x.masked_fill(~valid.reshape(len(x), *shape[1:]), 0).sum(0)
-    return total / lengths.reshape(shape[1:])
+    return total / (lengths - start).reshape(shape[1:])
