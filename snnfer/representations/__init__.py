@@ -8,13 +8,22 @@ from snnfer.representations._base import (
     register_representation,
 )
 from snnfer.representations.count_frames import CountFrames
+from snnfer.representations.est import EST
+from snnfer.representations.learned_est import LearnedEST
+from snnfer.representations.polarity_image import PolarityImage
+from snnfer.representations.ssr import SSREventQueue, SSRHistogram
 from snnfer.representations.tie import TIE
 
 __all__ = [
+    "EST",
     "REPRESENTATIONS",
     "TIE",
     "CountFrames",
+    "LearnedEST",
+    "PolarityImage",
     "Representation",
+    "SSREventQueue",
+    "SSRHistogram",
     "create_representation",
     "list_representations",
     "register_representation",

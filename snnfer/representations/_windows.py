@@ -48,13 +48,12 @@ class WindowImages(Representation):
     """Base of representations whose window is one image of the whole sensor, then cropped, then resized."""
 
     @abstractmethod
-    def draw(self, events: np.ndarray, width: int, height: int, *, start_us: int, origin_us: int) -> np.ndarray:
-        """Image ``[C, height, width]`` of one window.
+    def draw(self, image: np.ndarray, events: np.ndarray, *, start_us: int, origin_us: int) -> None:
+        """Draw one window.
 
         Args:
+            image: The whole sensor, filled with the background, float32 ``[C, height, width]``, contiguous; written to.
             events: At least one event, of `EVENT_DTYPE`.
-            width: Width of the sensor.
-            height: Height of the sensor.
             start_us: Start of the window.
             origin_us: Start of the recording.
         """
@@ -118,18 +117,22 @@ class WindowImages(Representation):
         valid = count_windows(start_us, end_us, self.window_us)
         n_steps = self.n_steps or valid
         edges = window_edges(stream.events["t"], start_us, end_us, self.window_us, min(valid, n_steps))
+        images = np.zeros((n_steps, self.n_channels, height, width), np.float32)  # calloc: untouched pages are free
+        if self.background:
+            images[:valid] = self.background
         x0, y0, x1, y1 = max(left, 0), max(top, 0), min(left + width, stream.width), min(top + height, stream.height)
-        new = np.zeros if self.background == 0 else lambda shape, dtype: np.full(shape, self.background, dtype)
-        images = new((n_steps, self.n_channels, height, width), np.float32)
+        is_sensor = (left, top, width, height) == (0, 0, stream.width, stream.height)
         for k, (i, j) in enumerate(pairwise(edges)):
             if i == j or x0 >= x1 or y0 >= y1:
                 continue
-            window = {
-                "start_us": start_us + k * self.window_us,
-                "origin_us": start_us if origin_us is None else origin_us,
-            }
-            image = self.draw(stream.events[i:j], stream.width, stream.height, **window)
-            images[k, :, y0 - top : y1 - top, x0 - left : x1 - left] = image[:, y0:y1, x0:x1]
+            shape = (self.n_channels, stream.height, stream.width)
+            image = images[k] if is_sensor else np.full(shape, self.background, np.float32)
+            window_us = start_us + k * self.window_us
+            self.draw(
+                image, stream.events[i:j], start_us=window_us, origin_us=start_us if origin_us is None else origin_us
+            )
+            if not is_sensor:
+                images[k, :, y0 - top : y1 - top, x0 - left : x1 - left] = image[:, y0:y1, x0:x1]
         out = torch.from_numpy(images)
         if self.size and self.size != (height, width) and n_steps:
             out = self.resize(out, self.size)

@@ -164,10 +164,12 @@ class TIE(WindowImages):
         """
         return self._draw_windows(stream, t_start_us, t_end_us, box, t_origin_us)
 
-    def draw(self, events: np.ndarray, width: int, height: int, *, start_us: int, origin_us: int) -> np.ndarray:
-        """Image ``[3, height, width]`` of one window of the whole sensor."""
+    def draw(self, image: np.ndarray, events: np.ndarray, *, start_us: int, origin_us: int) -> None:
+        """Draw one window of the whole sensor; see `WindowImages.draw`."""
+        height, width = image.shape[1:]
         sums = self.add_events(events, width, height, origin_us=origin_us)
-        return np.stack([to_grey_levels(channel) for channel in sums]).reshape(3, height, width)
+        for channel, total in zip(image.reshape(3, -1), sums, strict=True):
+            to_grey_levels(total, channel)
 
     def add_events(self, events: np.ndarray, width: int, height: int, *, origin_us: int) -> np.ndarray:
         """The sums :math:`E_c` of one window before they become grey levels, float64 ``[3, height * width]``."""
@@ -198,8 +200,8 @@ def relative_times(t_us: np.ndarray) -> np.ndarray:
     return (t_us - t_us[0]) / span if span else np.ones(len(t_us))
 
 
-def to_grey_levels(sums: np.ndarray) -> np.ndarray:
-    """Whole values 0 to 255 of one channel, ``[n]`` float32: from the 1st to the 99th percentile, truncated."""
+def to_grey_levels(sums: np.ndarray, levels: np.ndarray) -> None:
+    """Write whole values 0 to 255 of one channel into `levels`: from the 1st to the 99th percentile, truncated."""
     active = np.flatnonzero(sums != 0)  # on bools: five times faster than on floats
     values = sums[active]
     low, high = (nearest_rank(values, len(sums), q) for q in PERCENTILES)
@@ -209,9 +211,8 @@ def to_grey_levels(sums: np.ndarray) -> np.ndarray:
             return np.where(x > low, 255.0, 0.0)
         return np.floor(np.clip(255 * (x - low) / (high - low), 0, 255))
 
-    levels = np.full(len(sums), level(np.zeros(1))[0], np.float32)
+    levels[:] = level(np.zeros(1))
     levels[active] = level(values)
-    return levels
 
 
 def nearest_rank(values: np.ndarray, n: int, q: float) -> float:

@@ -32,6 +32,13 @@ DEPEND_ON_THE_WHOLE_SENSOR = {"tie", "est", "ssr_event_queue"}
 """Their values are relative to all events of the window (percentiles, its last event): a crop comes after them."""
 
 
+COUNTS = {"count_frames", "ssr_histogram"}
+"""At the size of the sensor, their sum is the number of events."""
+
+BACKGROUND = {"polarity_image": 127}
+"""Value of a pixel without events, where it is not 0."""
+
+
 def origin_of(representation, time_us):
     """Keeps time zero where it is when the windows of a call move."""
     return {"t_origin_us": time_us} if representation.needs_origin else {}
@@ -73,15 +80,52 @@ class TestRepresentation:
         assert representation(EMPTY).shape == (0, representation.n_channels, HEIGHT, WIDTH)
         out = representation(EMPTY, t_start_us=0, t_end_us=2500)
         assert out.shape[0] == 3
-        assert not out.any()
+        assert (out == BACKGROUND.get(name, 0)).all()
 
     def test_one_event(self, name):
         stream = EventStream.from_arrays([7], [3], [2], [1], WIDTH, HEIGHT)
         out = create_representation(name, window_us=WINDOW_US)(stream)
         assert out.shape[0] == 1
-        assert out[0, :, 2, 3].any()
-        out[0, :, 2, 3] = 0
-        assert not out.any()
+        background = BACKGROUND.get(name, 0)
+        assert (out[0, :, 2, 3] != background).any()
+        out[0, :, 2, 3] = background
+        assert (out == background).all()
+
+    def test_values_keep_what_the_class_says(self, name):
+        representation = create_representation(name, window_us=WINDOW_US, size=(7, 31))
+        out = representation(stream_of(), box=(-3, -2, 20, 30))
+        assert out.shape == (10, representation.n_channels, 7, 31)
+        low, high = representation.value_range
+        assert low <= out.min()
+        assert out.max() <= high
+        if representation.is_whole:
+            assert torch.equal(out, out.round())
+        offset, scale = representation.offset_scale
+        assert scale > 0
+        assert np.isfinite(offset)
+
+    def test_windows_are_half_open(self, name):
+        """An event on an edge belongs to the window that begins there, and to no other."""
+        representation = create_representation(name, window_us=WINDOW_US)
+        edge = 3 * WINDOW_US
+        times = [0, edge - 1, edge, edge + 1]
+        stream = EventStream.from_arrays(times, [1, 2, 3, 4], [1, 2, 3, 4], [1, 0, 1, 0], WIDTH, HEIGHT)
+        out = representation(stream, t_start_us=0, t_end_us=5 * WINDOW_US)
+        active = (out != BACKGROUND.get(name, 0)).any(1).nonzero().tolist()  # [window, row, column]
+        assert {tuple(place) for place in active} <= {(0, 1, 1), (2, 2, 2), (3, 3, 3), (3, 4, 4)}
+        assert {place[0] for place in active} == {0, 2, 3}
+        cut = representation(stream, t_start_us=0, t_end_us=edge)
+        assert torch.equal(cut, out[:3])
+
+    def test_fixed_number_of_steps(self, name):
+        whole = create_representation(name, window_us=WINDOW_US)(stream_of())
+        for n in (4, 13):
+            representation = create_representation(name, window_us=WINDOW_US, n_steps=n)
+            out = representation(stream_of())
+            assert len(out) == n
+            assert representation.count_steps(stream_of()) == min(n, 10)
+            assert torch.equal(out[:10], whole[:n])
+            assert not out[10:].any()
 
     def test_time_shift_equivariance(self, name):
         representation = create_representation(name, window_us=WINDOW_US)
@@ -106,14 +150,15 @@ class TestRepresentation:
         start, end = stream.t_start_us, stream.t_start_us + stream.duration_us + 1
         assert torch.equal(inside, representation(stream.crop(x, y, w, h), t_start_us=start, t_end_us=end))
 
-    def test_box_outside_the_sensor_is_zero_padding(self, name):
+    def test_box_outside_the_sensor_holds_no_events(self, name):
         representation = create_representation(name, window_us=WINDOW_US)
         stream = stream_of()
         out = representation(stream, box=(-5, -4, WIDTH + 8, HEIGHT + 7))
         assert torch.equal(out[..., 4 : 4 + HEIGHT, 5 : 5 + WIDTH], representation(stream))
-        assert not out[..., :4, :].any()
-        assert not out[..., 5 + WIDTH :].any()
-        assert not representation(stream, box=(100, 100, 5, 5)).any()
+        background = BACKGROUND.get(name, 0)
+        assert (out[..., :4, :] == background).all()
+        assert (out[..., 5 + WIDTH :] == background).all()
+        assert (representation(stream, box=(100, 100, 5, 5)) == background).all()
 
     def test_polarity_encodings_are_one(self, name):
         representation = create_representation(name, window_us=WINDOW_US)
@@ -174,6 +219,13 @@ class TestRepresentation:
         for parameters in ({"window_us": 0}, {"window_us": 1.5}, {"size": (0, 4)}, {"n_steps": 0}):
             with pytest.raises(SnnferError, match=r"expected a whole number of at least 1"):
                 create_representation(name, **parameters)
+
+
+@pytest.mark.parametrize("name", sorted(COUNTS))
+def test_no_event_is_lost_or_counted_twice(name):
+    out = create_representation(name, window_us=WINDOW_US)(stream_of())
+    assert out.sum() == 800
+    assert out[:, 1].sum() == stream_of().events["p"].sum()
 
 
 def test_unknown_and_duplicate_names():
