@@ -51,10 +51,10 @@ class SparseMap:
 
     def to_dense(self) -> torch.Tensor:
         """Dense values ``[N, C, H, W]``."""
-        n_samples, (height, width) = self.sites.n_samples, self.sites.size
-        dense = self.features.new_zeros(n_samples * (height + 2) * (width + 2), self.features.shape[1])
+        n_samples, (height, width), channels = self.sites.n_samples, self.sites.size, self.features.shape[1]
+        dense = self.features.new_zeros(n_samples * (height + 2) * (width + 2), channels)
         dense = dense.index_copy(0, self.sites.index, self.features)
-        return dense.view(n_samples, height + 2, width + 2, -1)[:, 1:-1, 1:-1].movedim(3, 1)
+        return dense.view(n_samples, height + 2, width + 2, channels)[:, 1:-1, 1:-1].movedim(3, 1)
 
     def convolve(self, weight: torch.Tensor, *, stride: int = 1) -> "SparseMap":
         """Convolution by ``[C_out, C, 3, 3]``: at the active sites, or (stride 2) where a window holds one."""
