@@ -120,6 +120,7 @@ class BenchmarkConfig:
         name: First part of the run id.
         title: Headline of the report.
         notes: What a reader must know, such as what a reduced recipe leaves out.
+        kind: ``recognition``: clips are classified. Other kinds have configs of their own.
     """
 
     name: str
@@ -133,6 +134,7 @@ class BenchmarkConfig:
     train: TrainConfig = field(default_factory=TrainConfig)
     controls: ControlsConfig = ControlsConfig()
     published: tuple[PublishedFigure, ...] = ()
+    kind: Literal["recognition"] = added("recognition")
 
     def __post_init__(self) -> None:
         if not self.models or not self.modalities or not self.seeds:

@@ -60,6 +60,30 @@ def select_folds(config: BenchmarkConfig, subjects: tuple[str, ...], n_validatio
     return [fold for fold in folds if not wanted or fold.name in wanted]
 
 
+@dataclass(frozen=True)
+class JobTask:
+    """A job with all it needs to run in any process."""
+
+    job: Job
+    config: BenchmarkConfig
+    clips: ClipTensors
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """Of the job."""
+        return self.job.name
+
+    @property
+    def epochs(self) -> int:
+        """Of its recipe."""
+        return self.config.train_config(self.job.model).epochs
+
+    def run(self, *, on_epoch: Callable[[int, float], None]) -> None:
+        """See `run_job`."""
+        run_job(self.job, self.config, self.clips, self.folder, on_epoch=on_epoch)
+
+
 def run_job(
     job: Job,
     config: BenchmarkConfig,
@@ -73,8 +97,8 @@ def run_job(
     A job that was interrupted goes on from its last complete epoch.
     """
     from snnfer.training.classifier import train_classifier
-    from snnfer.training.fitting import remove_checkpoints
     from snnfer.training.scoring import clip_scores
+    from snnfer.training.trainer import remove_checkpoints
 
     recipe = config.train_config(job.model)
     trained = train_classifier(

@@ -1,74 +1,77 @@
-"""Running independent jobs in this process or in several, with one progress bar."""
+"""Running independent tasks in this process or in several, with one progress bar."""
 
 import multiprocessing
 import os
 import queue
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait as wait_for_end
-from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
 from snnfer._memory import retain_freed_memory
 from snnfer._progress import progress
-from snnfer.benchmark.config import BenchmarkConfig
-from snnfer.benchmark.jobs import Job, run_job
-from snnfer.datasets import ClipTensors
 from snnfer.errors import SnnferError
+
+
+class Task(Protocol):
+    """A piece of work that leaves its results in a folder of its own; it can be pickled."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def epochs(self) -> int: ...
+
+    def run(self, *, on_epoch: Callable[[int, float], None]) -> None: ...
 
 
 class WorkerError(SnnferError):
     """A worker process ended before its job was done."""
 
 
-def run_jobs(
-    pending: Sequence[tuple[Job, Path]],
-    config: BenchmarkConfig,
-    clips: Mapping[str, ClipTensors],
-    *,
-    n_processes: int,
-) -> None:
-    """Run every pending job, `n_processes` at a time; each leaves its results in its own folder.
+def run_tasks(tasks: Sequence[Task], *, n_processes: int, threads: int = 0) -> None:
+    """Run every task, `n_processes` at a time.
+
+    Args:
+        tasks: In the order they are begun; none depends on another.
+        n_processes: How many at a time; 1 stays in this process.
+        threads: Threads of torch per process; 0 shares the cores.
 
     Raises:
-        WorkerError: a worker process died (for example, for lack of memory). Completed jobs stay complete.
+        WorkerError: a worker process died (for example, for lack of memory). Completed tasks stay complete.
     """
-    total = sum(config.train_config(job.model).epochs for job, _ in pending)
-    threads = config.train.threads or max(1, (os.cpu_count() or 1) // n_processes)
-    with progress(total=total, desc="training", unit="epoch") as bar:
+    n_processes = min(n_processes, len(tasks))
+    if not tasks:
+        return
+    threads = threads or max(1, (os.cpu_count() or 1) // n_processes)
+    with progress(total=sum(task.epochs for task in tasks), desc="training", unit="epoch") as bar:
         if n_processes == 1:
-            _run_here(pending, config, clips, threads, bar)
+            _run_here(tasks, threads, bar)
         else:
-            _run_in_pool(pending, config, clips, n_processes, threads, bar)
+            _run_in_pool(tasks, n_processes, threads, bar)
 
 
-def _run_here(
-    pending: Sequence[tuple[Job, Path]],
-    config: BenchmarkConfig,
-    clips: Mapping[str, ClipTensors],
-    threads: int,
-    bar: Any,
-) -> None:
+def _run_here(tasks: Sequence[Task], threads: int, bar: Any) -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        for job, folder in pending:
-            meter = _Meter(job, bar)
-            run_job(job, config, clips[job.modality], folder, on_epoch=meter)
-            meter.finish(config.train_config(job.model).epochs)
+        for task in tasks:
+            meter = _Meter(task.name, bar)
+            task.run(on_epoch=meter)
+            meter.finish(task.epochs)
     finally:
         torch.set_num_threads(before)
 
 
 class _Meter:
-    """Moves a bar by the epochs of one job, also when the job resumes in the middle."""
+    """Moves a bar by the epochs of one task, also when the task resumes in the middle."""
 
-    def __init__(self, job: Job, bar: Any) -> None:
-        self._name, self._bar, self._done = job.name, bar, 0
+    def __init__(self, name: str, bar: Any) -> None:
+        self._name, self._bar, self._done = name, bar, 0
 
     def __call__(self, epoch: int, loss: float) -> None:
         self._bar.update(epoch - self._done)
@@ -76,34 +79,25 @@ class _Meter:
         self._done = epoch
 
     def finish(self, epochs: int) -> None:
-        """Count the epochs that a resumed job did not run again."""
+        """Count the epochs that a resumed task did not run again."""
         self._bar.update(epochs - self._done)
         self._done = epochs
 
 
-def _run_in_pool(
-    pending: Sequence[tuple[Job, Path]],
-    config: BenchmarkConfig,
-    clips: Mapping[str, ClipTensors],
-    n_processes: int,
-    threads: int,
-    bar: Any,
-) -> None:
+def _run_in_pool(tasks: Sequence[Task], n_processes: int, threads: int, bar: Any) -> None:
     context = multiprocessing.get_context("spawn")
     messages = context.Queue()
-    meters = {job.name: _Meter(job, bar) for job, _ in pending}
+    meters = {task.name: _Meter(task.name, bar) for task in tasks}
     pool = ProcessPoolExecutor(n_processes, context, _start_worker, (messages, threads))
     try:
-        futures: dict[Future[None], Job] = {
-            pool.submit(_work, job, config, clips[job.modality], folder): job for job, folder in pending
-        }
+        futures: dict[Future[None], Task] = {pool.submit(_work, task): task for task in tasks}
         waiting = set(futures)
         while waiting:
             done, waiting = wait(waiting, timeout=0.3)
             _drain(messages, meters)
             for future in done:
                 future.result()
-                meters[futures[future].name].finish(config.train_config(futures[future].model).epochs)
+                meters[futures[future].name].finish(futures[future].epochs)
     except BrokenProcessPool as error:
         raise WorkerError(
             "a worker process was ended from outside",
@@ -142,5 +136,5 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _work(job: Job, config: BenchmarkConfig, clips: ClipTensors, folder: Path) -> None:
-    run_job(job, config, clips, folder, on_epoch=lambda epoch, loss: _worker_messages.put((job.name, epoch, loss)))
+def _work(task: Task) -> None:
+    task.run(on_epoch=lambda epoch, loss: _worker_messages.put((task.name, epoch, loss)))

@@ -4,22 +4,20 @@ import dataclasses
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from snnfer._config import to_dict
 from snnfer._files import write_json
 from snnfer._optional import require
 from snnfer.benchmark.config import BenchmarkConfig, load_config
 from snnfer.benchmark.controls import control_rows
-from snnfer.benchmark.data import describe, load_dataset, load_tensors
-from snnfer.benchmark.environment import git_revision, hardware, versions
-from snnfer.benchmark.jobs import Job, list_jobs, predictions_schema, select_folds, write_predictions
-from snnfer.benchmark.pool import run_jobs
-from snnfer.benchmark.store import EXAMPLES, MANIFEST, OPERATIONS, PREDICTIONS, read_manifest
-from snnfer.datasets import ClipTensors, ManifestDataset, split_hash
-from snnfer.errors import ConfigError, ProtocolError
+from snnfer.benchmark.data import load_dataset, load_tensors
+from snnfer.benchmark.jobs import Job, JobTask, list_jobs, predictions_schema, select_folds, write_predictions
+from snnfer.benchmark.pool import run_tasks
+from snnfer.benchmark.run_folder import only_one_process, start_manifest
+from snnfer.benchmark.store import EXAMPLES, MANIFEST, OPERATIONS, PREDICTIONS
+from snnfer.datasets import ClipTensors, split_hash
+from snnfer.errors import ProtocolError
 
 
 def run(
@@ -53,16 +51,25 @@ def run(
     data = load_dataset(settings.data, jobs=jobs)
     run_dir = Path(out) / settings.run_id
     run_dir.mkdir(parents=True, exist_ok=True)
-    with _only_one_process(run_dir, shard):
-        record = _start_manifest(run_dir, settings, data, command)
+    with only_one_process(run_dir, shard):
+        folds = select_folds(settings, data.subjects, settings.inner_subjects())
+        record = start_manifest(
+            run_dir,
+            settings,
+            data,
+            command=command,
+            protocol=_describe_protocol(settings, [fold.name for fold in folds]),
+            published=[dataclasses.asdict(figure) for figure in settings.published],
+            split_hash=split_hash(folds),
+        )
         clips = {m: load_tensors(data, settings.data, m) for m in _modalities(settings)}
         all_jobs = list_jobs(settings, data.subjects)
         check_subjects(all_jobs, clips)
         folders = {job.name: run_dir / "jobs" / job.name for job in all_jobs}
         mine = all_jobs[shard[0] - 1 :: shard[1]]
-        pending = [(job, folders[job.name]) for job in mine if not (folders[job.name] / PREDICTIONS).is_file()]
-        if pending:
-            run_jobs(pending, settings, clips, n_processes=min(jobs, len(pending)))
+        pending = [job for job in mine if not (folders[job.name] / PREDICTIONS).is_file()]
+        tasks = [JobTask(job, settings, clips[job.modality], folders[job.name]) for job in pending]
+        run_tasks(tasks, n_processes=jobs, threads=settings.train.threads)
         _finish(run_dir, record, settings, clips, all_jobs)
     return run_dir
 
@@ -82,59 +89,6 @@ def _seen_in_training(job: Job, clips: ClipTensors) -> list[int]:
 
 def _modalities(settings: BenchmarkConfig) -> list[str]:
     return list(dict.fromkeys(m for model in settings.models for m in settings.modalities_of(model)))
-
-
-def _only_one_process(run_dir: Path, shard: tuple[int, int]) -> Any:
-    import filelock  # installed with torch
-
-    lock = filelock.FileLock(run_dir / f".lock-{shard[0]}-of-{shard[1]}", timeout=0)
-    try:
-        lock.acquire()
-    except filelock.Timeout as error:
-        raise ConfigError(
-            f"another process is at work on '{run_dir}'", fix="wait until it ends, or stop it and run again"
-        ) from error
-    return lock
-
-
-def _start_manifest(run_dir: Path, settings: BenchmarkConfig, data: ManifestDataset, command: str) -> dict[str, Any]:
-    """Write ``manifest.json`` and return it; refuse a folder whose data have changed since it was begun."""
-    path = run_dir / MANIFEST
-    description = describe(data, settings.data)
-    if path.is_file():
-        record = read_manifest(run_dir)
-        if record["data"]["fingerprint"] != description["fingerprint"]:
-            raise ConfigError(
-                f"'{run_dir}' was begun with other data",
-                cause="a recording or the manifest was changed in between",
-                fix="delete that folder, or choose another --out",
-            )
-        return record
-    folds = select_folds(settings, data.subjects, settings.inner_subjects())
-    record = {
-        "run_id": settings.run_id,
-        "name": settings.name,
-        "title": settings.title,
-        "notes": settings.notes,
-        "command": command,
-        "created_utc": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "config": to_dict(settings),
-        "class_names": list(data.class_names),
-        "subjects": list(data.subjects),
-        "n_clips": len(data.clips),
-        "protocol": _describe_protocol(settings, [fold.name for fold in folds]),
-        "published": [dataclasses.asdict(figure) for figure in settings.published],
-        "data": description,
-        "split_hash": split_hash(folds),
-        "versions": versions(),
-        "hardware": hardware(),
-        "git": git_revision(),
-        "seeds": list(settings.seeds),
-        "complete": False,
-        "missing_jobs": [],
-    }
-    write_json(path, record)
-    return record
 
 
 def _describe_protocol(settings: BenchmarkConfig, held_out: list[str]) -> dict[str, Any]:
