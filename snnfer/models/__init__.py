@@ -8,7 +8,9 @@ A reconstruction model maps ``[T, N, C, H, W]`` to frames: ``model.reconstruct(x
 [0, 1].
 """
 
+from snnfer.models._asynet_state import AsynetState
 from snnfer.models._registry import create_model, list_models, model_task, register_model
+from snnfer.models.asynet import Asynet, asynet_vgg13
 from snnfer.models.au_cnn3d import AUCNN3d, au_cnn3d
 from snnfer.models.au_snn import AUSNN, au_snn
 from snnfer.models.cvae import CVAE, cvae, kl_to_prior
@@ -21,10 +23,13 @@ __all__ = [
     "AUSNN",
     "CVAE",
     "AUCNN3d",
+    "Asynet",
+    "AsynetState",
     "PatchDiscriminator",
     "UNetEncoder",
     "UNetGenerator",
     "WindowClassifier",
+    "asynet_vgg13",
     "au_cnn3d",
     "au_snn",
     "create_model",
