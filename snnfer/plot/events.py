@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ from snnfer._files import atomic_path
 from snnfer._optional import require
 from snnfer.errors import SnnferError
 from snnfer.events import EventStream
+from snnfer.plot._film import check_film, write_film
 from snnfer.plot.activity import event_frame_image
 from snnfer.representations import CountFrames
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".mp4", ".gif", ".png")
 SHEET_FRAMES, SHEET_COLUMNS = 8, 4
-GIF_TICK_S = 0.01  # the format counts time in hundredths of a second
 WIDE_ENOUGH, LARGEST_SCALE = 640, 8
 STRIP_PIXELS, FONT_PIXELS = 24, 16
 
@@ -64,26 +63,13 @@ def save_event_view(
         shown = ((np.arange(n_shown) + 0.5) * n_windows / n_shown).astype(int)
     pictures = _render(stream, window_us, shown, is_sheet=suffix == ".png")
     with atomic_path(path) as temporary:
-        {".mp4": _write_mp4, ".gif": _write_gif, ".png": _write_sheet}[suffix](temporary, pictures, fps)
+        (_write_sheet if suffix == ".png" else write_film)(temporary, pictures, fps)
     return len(shown)
 
 
 def check_view(path: str | os.PathLike[str], fps: float) -> str:
     """The suffix, if it and the speed are possible; `SnnferError` otherwise."""
-    suffix = Path(path).suffix.lower()
-    if suffix not in SUFFIXES:
-        raise SnnferError(f"'{path}' names no picture or film", expected="a suffix of " + " ".join(SUFFIXES))
-    if not 0 < fps <= 1000:
-        raise SnnferError(f"fps = {fps:g}", expected="a value above 0 and at most 1000")
-    ticks = 1 / (fps * GIF_TICK_S)
-    if suffix == ".gif" and (ticks < 2 or abs(ticks - round(ticks)) > 1e-6):
-        raise SnnferError(
-            f"fps = {fps:g} for a .gif",
-            expected="100 divided by a whole number, at most 50",
-            cause="the format counts time in hundredths of a second",
-            fix="use 10, 20, 25 or 50, or write .mp4",
-        )
-    return suffix
+    return check_film(path, fps, suffixes=SUFFIXES)
 
 
 def _render(stream: EventStream, window_us: int, shown: np.ndarray, *, is_sheet: bool) -> "Iterator[Image]":
@@ -116,24 +102,6 @@ def _typical_count(stream: EventStream, window_us: int, frames: CountFrames) -> 
     counts = [frames(stream.slice_time(t, t + window_us), t_start_us=t).numpy() for t in starts.tolist()]
     active = np.concatenate([count[count > 0] for count in counts])
     return float(np.quantile(active, 0.95)) if active.size else 1.0
-
-
-def _write_mp4(path: Path, pictures: "Iterator[Image]", fps: float) -> None:
-    av = require("av", extra="data")
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001), options={"crf": "18"})
-        stream.pix_fmt = "yuv420p"
-        for i, picture in enumerate(pictures):
-            if i == 0:
-                stream.width, stream.height = picture.size
-            container.mux(stream.encode(av.VideoFrame.from_image(picture)))
-        container.mux(stream.encode())
-
-
-def _write_gif(path: Path, pictures: "Iterator[Image]", fps: float) -> None:
-    first = next(pictures)
-    duration_ms = round(1000 / fps)
-    first.save(path, "GIF", save_all=True, append_images=pictures, duration=duration_ms, loop=0)
 
 
 def _write_sheet(path: Path, pictures: "Iterator[Image]", fps: float) -> None:
