@@ -25,7 +25,7 @@ holds, for ``d = log2(size)`` convolutions with stride 2 (8 at 256 x 256):
 ============================================================  ========================================================
 
 In a `pix2pix` folder the encoder has the same names, and the decoder is ``decoder.{0..d-2}.conv``, ``.norm`` and
-``output``.
+``output``. Weights of the public code come in through `load_authors_state`.
 """
 
 from collections.abc import Sequence
@@ -33,9 +33,12 @@ from collections.abc import Sequence
 from torch import nn
 
 from snnfer._check import check_positive
+from snnfer.models._evtransfer_state import load_authors_state
 from snnfer.models._registry import register_model
 from snnfer.models.unet import UNetEncoder
 from snnfer.models.window_classifier import WindowClassifier
+
+__all__ = ["evtransfer", "evtransfer_lstm", "load_authors_state"]
 
 
 def _head(n_features: int, hidden: int, n_classes: int, dropout: float) -> nn.Sequential:
