@@ -32,7 +32,7 @@ def train(args: argparse.Namespace) -> int:
     from snnfer.benchmark.data import load_dataset, load_tensors
     from snnfer.training import save_model
     from snnfer.training.classifier import train_classifier
-    from snnfer.training.fitting import remove_checkpoints
+    from snnfer.training.trainer import remove_checkpoints
 
     retain_freed_memory()
     settings = read_settings(args)

@@ -1,22 +1,26 @@
-"""Training one clip classifier on some subjects of a data set, from initialisation to a usable model."""
+"""Training one classifier on some samples of a data set, from initialisation to a usable model."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from snnfer.datasets import N_CHANNELS, ClipTensors
+from snnfer.datasets import ClipTensors
+from snnfer.datasets.windows import WindowSamples
 from snnfer.models import create_model
 from snnfer.training.checkpoint import TrainedModel
 from snnfer.training.config import TrainConfig
-from snnfer.training.fitting import OnEpoch, fit
+from snnfer.training.fitting import fit
+from snnfer.training.trainer import OnEpoch
+
+Prepare = Callable[[torch.nn.Module], None]
 
 
 def train_classifier(
-    clips: ClipTensors,
+    clips: ClipTensors | WindowSamples,
     *,
     model: str,
     model_args: Mapping[str, Any],
@@ -25,6 +29,7 @@ def train_classifier(
     config: TrainConfig,
     seed: int,
     checkpoint_dir: str | os.PathLike[str],
+    prepare: Prepare | None = None,
     permute_labels: bool = False,
     on_epoch: OnEpoch | None = None,
     record: Mapping[str, Any] | None = None,
@@ -33,26 +38,77 @@ def train_classifier(
 
     Args:
         clips: Tensors of a data set.
+        train_subjects, validation_subjects: Who is trained on, and who selects the epoch.
+        model, model_args, config, seed, checkpoint_dir, prepare, permute_labels, on_epoch, record: As in
+            `train_network`.
+    """
+    return train_network(
+        clips,
+        model=model,
+        model_args=model_args,
+        train=clips.indices(train_subjects),
+        validation=clips.indices(validation_subjects),
+        config=config,
+        seed=seed,
+        checkpoint_dir=checkpoint_dir,
+        prepare=prepare,
+        permute_labels=permute_labels,
+        on_epoch=on_epoch,
+        record={
+            "train_subjects": list(train_subjects),
+            "validation_subjects": list(validation_subjects),
+            "seed": seed,
+            **(record or {}),
+        },
+    )
+
+
+def train_network(
+    samples: ClipTensors | WindowSamples,
+    *,
+    model: str,
+    model_args: Mapping[str, Any],
+    train: Sequence[int],
+    validation: Sequence[int] = (),
+    config: TrainConfig,
+    seed: int,
+    checkpoint_dir: str | os.PathLike[str],
+    prepare: Prepare | None = None,
+    permute_labels: bool = False,
+    on_epoch: OnEpoch | None = None,
+    record: Mapping[str, Any] | None = None,
+) -> TrainedModel:
+    """Initialise and train a classifier; nothing but the samples at `train` and `validation` is looked at.
+
+    Args:
+        samples: Clips or windows of a data set.
         model: Name, see `snnfer.list_models`.
         model_args: Passed to `snnfer.create_model` beside the number of classes, channels and the input size.
-        train_subjects, validation_subjects: Who is trained on, and who selects the epoch.
+        train, validation: Indices of the samples that are trained on, and of those that select the epoch.
         config: Recipe.
         seed: Of initialisation and everything random in training.
         checkpoint_dir: Training goes on from the checkpoint in it, if there is one.
-        permute_labels: Shuffle the labels of the seen clips: the control that must end at chance.
+        prepare: Called with the new network before training, to load a transferred encoder.
+        permute_labels: Shuffle the labels of the seen samples: the control that must end at chance.
         on_epoch: See `fit`.
         record: Kept in the model folder for people to read.
+
+    Raises:
+        CheckpointError: the checkpoint is damaged or belongs to another network.
+        ConfigError: the recipe names an encoder that the model does not have.
+        SnnferError: the loss is no longer a number.
     """
-    train, validation = clips.indices(train_subjects), clips.indices(validation_subjects)
-    modality, n_classes = clips.input.modality, len(clips.data.aus)
-    mean, std = input_statistics(clips, train)
+    n_classes = len(samples.data.class_names)
+    mean, std = input_statistics(samples, train)
     torch.manual_seed(seed)
     network = create_model(
-        model, n_classes=n_classes, in_channels=N_CHANNELS[modality], size=clips.input.size, **model_args
+        model, n_classes=n_classes, in_channels=samples.input.n_channels, size=samples.input.size, **model_args
     )
+    if prepare:
+        prepare(network)
     network = fit(
-        network,
-        PermutedLabels(clips, [*train, *validation], seed=seed) if permute_labels else clips,
+        network.train(),
+        PermutedLabels(samples, [*train, *validation], seed=seed) if permute_labels else samples,
         train=train,
         validation=validation,
         config=config,
@@ -63,15 +119,14 @@ def train_classifier(
         checkpoint_dir=checkpoint_dir,
         on_epoch=on_epoch,
     )
-    seen = {"train_subjects": list(train_subjects), "validation_subjects": list(validation_subjects), "seed": seed}
-    training = {"data": clips.data.name, **seen, **(record or {})}
-    return TrainedModel(network, clips.input, clips.data.class_names, mean, std, training)
+    training = {"data": samples.data.name, "seed": seed, **(record or {})}
+    return TrainedModel(network, samples.input, samples.data.class_names, mean, std, training)
 
 
 class PermutedLabels(Dataset):
     """Clips whose labels at `indices` are shuffled among themselves."""
 
-    def __init__(self, clips: ClipTensors, indices: Sequence[int], *, seed: int) -> None:
+    def __init__(self, clips: ClipTensors | WindowSamples, indices: Sequence[int], *, seed: int) -> None:
         self._clips = clips
         order = np.random.default_rng(seed).permutation(len(indices))
         self._labels = {i: clips.labels[indices[j]] for i, j in zip(indices, order, strict=True)}
@@ -84,14 +139,17 @@ class PermutedLabels(Dataset):
         return x, self._labels.get(index, label), length
 
 
-def input_statistics(clips: ClipTensors, indices: Sequence[int]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def input_statistics(
+    clips: ClipTensors | WindowSamples, indices: Sequence[int]
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation per channel over the valid steps of the clips at `indices`.
 
-    Event counts enter the network as they are: mean 0, deviation 1.
+    Those of events are fixed by their representation; counts enter the network as they are: mean 0, deviation 1.
     """
-    n_channels = N_CHANNELS[clips.input.modality]
-    if clips.input.modality == "events":
-        return (0.0,) * n_channels, (1.0,) * n_channels
+    fixed = clips.input.normalisation
+    if fixed is not None:
+        return fixed
+    n_channels = clips.input.n_channels
     count, total, square = 0, torch.zeros(n_channels).double(), torch.zeros(n_channels).double()
     for i in indices:
         x, _, length = clips[i]

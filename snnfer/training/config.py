@@ -3,7 +3,11 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from snnfer._config import added
 from snnfer.errors import ConfigError
+
+Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
+Strategy = Literal["auto", "ddp", "ddp_spawn"]
 
 
 @dataclass(frozen=True)
@@ -12,10 +16,11 @@ class TrainConfig:
 
     Args:
         epochs: Passes over the training clips.
-        batch_size: Clips per step.
+        batch_size: Clips that a device takes at once.
         learning_rate: Of Adam, at the start.
         weight_decay: Of Adam.
-        schedule: ``cosine`` anneals the learning rate to zero over `epochs`, ``constant`` keeps it.
+        schedule: ``cosine`` anneals the learning rate to zero over `epochs`, ``exponential`` multiplies it by `gamma`
+            every `step_every` epochs, ``constant`` keeps it.
         loss: ``mse`` between the output and the one-hot label, or ``cross_entropy``.
         max_shift_px: Random shift of each training clip, up to this many pixels along both axes.
         max_shift_steps: Random shift of each training clip in time, up to this many steps.
@@ -24,6 +29,19 @@ class TrainConfig:
         n_validation_subjects: Used with ``inner_subjects``.
         threads: Threads of torch per process; 0 shares the cores among the jobs. Sums are rounded differently with
             another number of threads: set it for the same bits whatever the number of jobs.
+        gamma: Factor of the schedule ``exponential``.
+        step_every: Epochs between two of its steps.
+        encoder_learning_rate: Of the parameters of ``model.encoder`` alone; 0 freezes them, None treats them as all
+            others.
+        freeze_norm: Batch normalisation in ``model.encoder`` uses its stored statistics and leaves them as they are.
+        flip: Probability that a training clip is mirrored left to right.
+        rotation_deg: Random rotation of each training clip, up to this many degrees both ways.
+        precision: ``bf16-mixed`` and ``16-mixed`` multiply in half precision; the weights stay in float32.
+        accumulate: Batches whose gradients make one step.
+        devices: GPUs of this machine that share the work, or processes where there is no GPU.
+        strategy: How they share it: ``ddp_spawn`` starts processes from this one (``auto`` with several devices),
+            ``ddp`` joins those that ``torchrun`` or a cluster started. A step sees ``batch_size * accumulate *
+            devices`` clips.
 
     References:
         Mastropasqua et al., "Exploring Spatial-Temporal Dynamics in Event-based Facial Micro-Expression Analysis",
@@ -34,21 +52,30 @@ class TrainConfig:
     batch_size: int = 8
     learning_rate: float = 1e-3
     weight_decay: float = 0.0
-    schedule: Literal["cosine", "constant"] = "cosine"
+    schedule: Literal["cosine", "exponential", "constant"] = "cosine"
     loss: Literal["mse", "cross_entropy"] = "mse"
     max_shift_px: int = 0
     max_shift_steps: int = 0
     selection: Literal["last_epoch", "inner_subjects"] = "last_epoch"
     n_validation_subjects: int = 1
     threads: int = 0
+    gamma: float = added(0.1)
+    step_every: int = added(10)
+    encoder_learning_rate: float | None = added(None)
+    freeze_norm: bool = added(False)
+    flip: float = added(0.0)
+    rotation_deg: float = added(0.0)
+    precision: Precision = added("32-true")
+    accumulate: int = added(1)
+    devices: int = added(1)
+    strategy: Strategy = added("auto")
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "learning_rate"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"train.{name} = {getattr(self, name)}", expected="a value above 0")
-        for name in ("weight_decay", "max_shift_px", "max_shift_steps", "threads"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"train.{name} = {getattr(self, name)}", expected="0 or more")
+        _check_positive(self, "epochs", "batch_size", "learning_rate", "gamma", "step_every", "accumulate", "devices")
+        _check_not_negative(self, "weight_decay", "max_shift_px", "max_shift_steps", "threads", "rotation_deg")
+        _check_probability(self, "flip")
+        if self.encoder_learning_rate is not None:
+            _check_not_negative(self, "encoder_learning_rate")
         if self.n_validation_subjects < 1:
             raise ConfigError("train.n_validation_subjects is below 1", fix="use train.selection=last_epoch instead")
 
@@ -56,3 +83,69 @@ class TrainConfig:
     def validation_subjects(self) -> int:
         """Training subjects that a fold sets aside."""
         return self.n_validation_subjects if self.selection == "inner_subjects" else 0
+
+
+@dataclass(frozen=True)
+class ReconstructionConfig:
+    """How a reconstruction network is trained. The defaults are evTransFER's, for pix2pix.
+
+    Args:
+        epochs: Passes over the training pairs.
+        batch_size: Pairs that a device takes at once.
+        learning_rate: Of Adam (of both networks).
+        betas: Of Adam.
+        adversarial: Train against a patch discriminator; without it the loss is `l1_weight` times the L1 distance.
+            A variational autoencoder never uses one.
+        l1_weight: Weight of the L1 distance beside the adversarial loss.
+        discriminator_layers: Stride-2 layers of the discriminator: 4 as the authors of evTransFER, 3 for the
+            70 x 70 "PatchGAN" of pix2pix.
+        discriminator_width: Channels of its first layer.
+        kl_weight: Weight of the Kullback-Leibler divergence of a variational autoencoder.
+        flip: Probability that input and target of a training pair are mirrored left to right.
+        precision, accumulate, devices, strategy, threads: As in `TrainConfig`.
+
+    References:
+        Isola et al., "Image-to-Image Translation with Conditional Adversarial Networks", CVPR 2017, section 3.
+        Verschae and Bugueno-Cordova, "evTransFER: A Transfer Learning Framework for Event-based Facial Expression
+        Recognition", 2025: Adam 2e-4 with betas (0.5, 0.999), 100 epochs, batch 32.
+    """
+
+    epochs: int = 100
+    batch_size: int = 32
+    learning_rate: float = 2e-4
+    betas: tuple[float, float] = (0.5, 0.999)
+    adversarial: bool = True
+    l1_weight: float = 100.0
+    discriminator_layers: Literal[4, 3] = 4
+    discriminator_width: int = 64
+    kl_weight: float = 1.0
+    flip: float = 0.0
+    precision: Precision = "32-true"
+    accumulate: int = 1
+    devices: int = 1
+    strategy: Strategy = "auto"
+    threads: int = 0
+
+    def __post_init__(self) -> None:
+        _check_positive(self, "epochs", "batch_size", "learning_rate", "discriminator_width", "accumulate", "devices")
+        _check_not_negative(self, "l1_weight", "kl_weight", "threads")
+        _check_probability(self, "flip")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ConfigError(f"train.betas = {list(self.betas)}", expected="two values from 0 to below 1")
+
+
+def _check_positive(config: object, *names: str) -> None:
+    for name in names:
+        if not getattr(config, name) > 0:
+            raise ConfigError(f"train.{name} = {getattr(config, name)}", expected="a value above 0")
+
+
+def _check_not_negative(config: object, *names: str) -> None:
+    for name in names:
+        if not getattr(config, name) >= 0:
+            raise ConfigError(f"train.{name} = {getattr(config, name)}", expected="0 or more")
+
+
+def _check_probability(config: object, name: str) -> None:
+    if not 0 <= getattr(config, name) <= 1:
+        raise ConfigError(f"train.{name} = {getattr(config, name)}", expected="a probability from 0 to 1")

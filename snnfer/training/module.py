@@ -1,13 +1,18 @@
 """The Lightning module that trains a clip classifier."""
 
 import math
+from typing import Any
 
 import lightning
 import torch
 from torch.nn import functional
+from torch.nn.modules.batchnorm import _BatchNorm
 
+from snnfer.errors import ConfigError
+from snnfer.training.augmentation import random_flip, random_rotation, random_shift
 from snnfer.training.checkpoint import normalise
 from snnfer.training.config import TrainConfig
+from snnfer.training.trainer import check_loss, seed_step
 
 Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
@@ -19,11 +24,14 @@ class ClipClassifier(lightning.LightningModule):
     interrupted and resumed ends with the same weights as one that was not.
 
     Args:
-        model: Called as ``model(x, lengths=lengths)``.
+        model: Called as ``model(x, lengths=lengths)``; its part `encoder`, if it has one, may learn at another rate.
         config: Recipe.
         n_classes: Number of classes K.
         mean, std: Input normalisation per channel, from training subjects.
         seed: Of shuffling, dropout and augmentation.
+
+    Raises:
+        ConfigError: the recipe names an encoder that `model` does not have.
     """
 
     def __init__(
@@ -39,23 +47,32 @@ class ClipClassifier(lightning.LightningModule):
         super().__init__()
         self.model, self.config, self.n_classes = model, config, n_classes
         self.mean, self.std, self.seed = mean, std, seed
+        self._encoder = find_encoder(model, config)
+        if config.encoder_learning_rate == 0:
+            self._encoder.requires_grad_(False)
 
     def forward(self, x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """Scores ``[N, K]`` of raw input ``[T, N, C, H, W]``."""
         return self.model(normalise(x, self.mean, self.std), lengths=lengths)
 
     def on_train_epoch_start(self) -> None:
-        """Set this epoch's learning rate."""
-        rate = learning_rate(self.config, self.current_epoch)
-        for group in self.optimizers().param_groups:  # type: ignore[union-attr]
-            group["lr"] = rate
+        """Set this epoch's learning rates, and keep frozen normalisation out of training mode."""
+        starts = (self.config.learning_rate, self.config.encoder_learning_rate)
+        for group, start in zip(self.optimizers().param_groups, starts, strict=False):  # type: ignore[union-attr]
+            group["lr"] = learning_rate(self.config, self.current_epoch, start=start)
+        if self.config.freeze_norm:
+            for part in self._encoder.modules():
+                if isinstance(part, _BatchNorm):
+                    part.eval()
 
     def training_step(self, batch: Batch, batch_index: int) -> torch.Tensor:
-        torch.manual_seed(derived_seed(self.seed, self.global_step))
+        accumulate = self.config.accumulate
+        seed_step(self.seed, self.global_step * accumulate + batch_index % accumulate)
         x, labels, lengths = batch
         loss = self._loss(self(self._augment(x), lengths), labels)
-        self.log("train_loss", loss, batch_size=len(labels), on_step=False, on_epoch=True)
-        return loss
+        check_loss(loss, epoch=self.current_epoch, learning_rate=self.config.learning_rate)
+        self.log("train_loss", loss, batch_size=len(labels), on_step=False, on_epoch=True, sync_dist=True)
+        return loss if accumulate == 1 else loss * self._share(len(labels), batch_index)
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         x, labels, lengths = batch
@@ -63,45 +80,69 @@ class ClipClassifier(lightning.LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         config = self.config
-        return torch.optim.Adam(self.model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+        groups: list[dict[str, Any]] = [{"params": list(self.model.parameters())}]
+        if config.encoder_learning_rate is not None:
+            own = {id(parameter) for parameter in self._encoder.parameters()}
+            groups[0]["params"] = [p for p in self.model.parameters() if id(p) not in own]
+        if config.encoder_learning_rate:
+            groups.append({"params": list(self._encoder.parameters()), "lr": config.encoder_learning_rate})
+        return torch.optim.Adam(groups, lr=config.learning_rate, weight_decay=config.weight_decay)
 
     def _loss(self, scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        scores = scores.float()
         if self.config.loss == "cross_entropy":
             return functional.cross_entropy(scores, labels)
         return functional.mse_loss(scores, functional.one_hot(labels, self.n_classes).to(scores.dtype))
 
     def _augment(self, x: torch.Tensor) -> torch.Tensor:
-        return random_shift(x, max_px=self.config.max_shift_px, max_steps=self.config.max_shift_steps)
+        config = self.config
+        x = random_shift(x, max_px=config.max_shift_px, max_steps=config.max_shift_steps)
+        (x,) = random_flip(x, probability=config.flip)
+        return random_rotation(x, max_deg=config.rotation_deg)
+
+    def _share(self, n: int, batch_index: int) -> float:
+        """What Lightning's mean over `accumulate` batches lacks to the mean over their samples (the last are fewer)."""
+        size = self.config.batch_size * self.config.accumulate
+        start = batch_index // self.config.accumulate * size
+        total = min(size, len(self.trainer.train_dataloader.sampler) - start)  # type: ignore[union-attr]
+        return self.config.accumulate * n / total
 
 
-def learning_rate(config: TrainConfig, epoch: int) -> float:
-    """Learning rate of an epoch: cosine annealing from ``learning_rate`` to 0, or constant.
+def find_encoder(model: torch.nn.Module, config: TrainConfig) -> torch.nn.Module:
+    """``model.encoder``, or an empty module if it has none and the recipe does not need it."""
+    encoder = getattr(model, "encoder", None)
+    if isinstance(encoder, torch.nn.Module):
+        return encoder
+    if config.encoder_learning_rate is not None or config.freeze_norm:
+        setting = "freeze_norm" if config.freeze_norm else "encoder_learning_rate"
+        raise ConfigError(
+            f"train.{setting} is set for a model without an encoder ({type(model).__name__})",
+            expected="a model such as evtransfer",
+            fix=f"leave train.{setting} out",
+        )
+    return torch.nn.Module()
+
+
+def learning_rate(config: TrainConfig, epoch: int, *, start: float | None = None) -> float:
+    """Learning rate of an epoch.
+
+    ``cosine`` anneals it to 0, ``exponential`` multiplies it by ``gamma ** (epoch // step_every)``.
+
+    Args:
+        config: Recipe.
+        epoch: Counted from 0.
+        start: Rate of the first epoch; default ``config.learning_rate``.
 
     Examples:
         >>> [round(learning_rate(TrainConfig(epochs=4, learning_rate=1.0), e), 3) for e in range(4)]
         [1.0, 0.854, 0.5, 0.146]
+        >>> recipe = TrainConfig(learning_rate=1.0, schedule="exponential", gamma=0.5, step_every=2)
+        >>> [learning_rate(recipe, e) for e in range(5)]
+        [1.0, 1.0, 0.5, 0.5, 0.25]
     """
+    rate = config.learning_rate if start is None else start
     if config.schedule == "constant":
-        return config.learning_rate
-    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * epoch / config.epochs))
-
-
-def derived_seed(seed: int, number: int) -> int:
-    """Seed of one epoch or step of a run; a large odd stride keeps runs with neighbouring seeds apart."""
-    return (seed * 1_000_003 + number) % 2**63
-
-
-def random_shift(x: torch.Tensor, *, max_px: int, max_steps: int) -> torch.Tensor:
-    """Shift each clip of ``[T, N, C, H, W]`` by up to `max_px` pixels and `max_steps` steps; zeros move in."""
-    if not max_px and not max_steps:
-        return x
-    out = torch.zeros_like(x)
-    limits = (max_steps, max_px, max_px)
-    for n in range(x.shape[1]):
-        shifts = [int(torch.randint(-limit, limit + 1, ())) for limit in limits]
-        (t_to, t_from), (y_to, y_from), (x_to, x_from) = (
-            (slice(max(s, 0), size + min(s, 0)), slice(max(-s, 0), size + min(-s, 0)))
-            for s, size in zip(shifts, (x.shape[0], *x.shape[3:]), strict=True)
-        )
-        out[t_to, n, :, y_to, x_to] = x[t_from, n, :, y_from, x_from]
-    return out
+        return rate
+    if config.schedule == "exponential":
+        return rate * config.gamma ** (epoch // config.step_every)
+    return rate * 0.5 * (1 + math.cos(math.pi * epoch / config.epochs))

@@ -1,0 +1,67 @@
+"""Losses of reconstruction networks."""
+
+import torch
+from torch.nn import functional
+
+from snnfer.models.cvae import kl_to_prior
+
+
+def discriminator_loss(real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
+    r"""Half the binary cross-entropy of a discriminator that should say 1 to real pairs and 0 to generated ones.
+
+    .. math:: L_D = \tfrac12 [\mathrm{BCE}(D(x, y), 1) + \mathrm{BCE}(D(x, G(x)), 0)]
+
+    Args:
+        real, fake: Logits of any one shape, such as ``[N, 1, h, w]`` of a patch discriminator.
+
+    References:
+        Isola et al., CVPR 2017, eq. (1); the factor 1/2 is from section 3.3.
+
+    Examples:
+        >>> round(float(discriminator_loss(torch.zeros(1), torch.zeros(1))), 4)  # undecided: log 2
+        0.6931
+    """
+    on_real = functional.binary_cross_entropy_with_logits(real, torch.ones_like(real))
+    on_fake = functional.binary_cross_entropy_with_logits(fake, torch.zeros_like(fake))
+    return 0.5 * (on_real + on_fake)
+
+
+def generator_loss(fake: torch.Tensor, output: torch.Tensor, target: torch.Tensor, *, l1_weight: float) -> torch.Tensor:
+    r"""What a generator is trained on: to be taken for real, and to be near the target.
+
+    .. math:: L_G = \mathrm{BCE}(D(x, G(x)), 1) + \lambda\, \mathrm{mean}\,|G(x) - y|
+
+    Args:
+        fake: Logits of the discriminator for the generated pairs.
+        output, target: Images of one shape.
+        l1_weight: :math:`\lambda`.
+
+    References:
+        Isola et al., CVPR 2017, eq. (4), with the non-saturating adversarial term of section 3.3.
+    """
+    fooled = functional.binary_cross_entropy_with_logits(fake, torch.ones_like(fake))
+    return fooled + l1_weight * functional.l1_loss(output, target)
+
+
+def negative_elbo(
+    reconstruction: torch.Tensor,
+    target: torch.Tensor,
+    mu: torch.Tensor,
+    log_variance: torch.Tensor,
+    *,
+    kl_weight: float = 1.0,
+) -> torch.Tensor:
+    r"""Squared error summed over pixels plus the divergence from the prior, averaged over the images.
+
+    .. math:: L = \frac1N \sum_n \Big[\sum_i (\hat y_{ni} - y_{ni})^2 + \beta D_{KL}(\mu_n, \sigma_n^2)\Big]
+
+    Args:
+        reconstruction, target: Images ``[T, N, C, H, W]`` in [0, 1].
+        mu, log_variance: Of the latent code, ``[T, N, latent]``.
+        kl_weight: :math:`\beta`.
+
+    References:
+        Kingma and Welling, "Auto-Encoding Variational Bayes", ICLR 2014, appendix B.
+    """
+    error = (reconstruction.float() - target).square().flatten(2).sum(-1)  # [T, N]
+    return (error + kl_weight * kl_to_prior(mu.float(), log_variance.float())).mean()
