@@ -46,7 +46,8 @@ def draw_figures(run: RunFiles, metrics: Mapping[str, Any]) -> list[ReportFigure
     return figures + _operations(run.operations) + _example(run.examples, step_s)
 
 
-def _drawn(figure: "Figure", name: str, section: str, caption: str, *, keep_size: bool = False) -> ReportFigure:
+def drawn(figure: "Figure", name: str, section: str, caption: str, *, keep_size: bool = False) -> ReportFigure:
+    """A figure with its place in the report; one that must keep its size scrolls on a narrow screen."""
     width_px = round(figure.get_size_inches()[0] * 96)
     return ReportFigure(
         name,
@@ -67,7 +68,7 @@ def _subjects(networks: Sequence[Mapping[str, Any]], metrics: Mapping[str, Any])
         "Top-1 accuracy. Dots: each held-out subject; diamonds: all clips pooled; bars: "
         f"{level} % interval from resampling subjects; dashed: guessing."
     )
-    return _drawn(figure, "subjects", "subjects", text)
+    return drawn(figure, "subjects", "subjects", text)
 
 
 def _over_time(
@@ -81,7 +82,7 @@ def _over_time(
         "Accuracy of the prediction so far (running mean of the votes), over the time of the clip. Clips that have "
         "ended keep their last prediction. Networks that answer only at the end of a clip are not shown."
     )
-    return [_drawn(figure, "accuracy_over_time", "time", text)]
+    return [drawn(figure, "accuracy_over_time", "time", text)]
 
 
 def _confusion(network: Mapping[str, Any], metrics: Mapping[str, Any]) -> ReportFigure:
@@ -90,13 +91,13 @@ def _confusion(network: Mapping[str, Any], metrics: Mapping[str, Any]) -> Report
     unit = "clips" if len(network["seeds"]) == 1 else f"clips, summed over {len(network['seeds'])} seeds"
     text = f"{network_name(network)}: numbers are {unit}; colour is the share of the true class."
     name = f"confusion_{network['model']}_{network['modality']}"
-    return _drawn(figure, name, "confusion", text, keep_size=True)
+    return drawn(figure, name, "confusion", text, keep_size=True)
 
 
 def _recall(networks: Sequence[Mapping[str, Any]], metrics: Mapping[str, Any]) -> ReportFigure:
     recall = np.array([[np.nan if v is None else v for v in n["recall"]] for n in networks]).T  # [K, M]
     figure = plot.plot_recall(recall, metrics["class_names"], [network_name(n) for n in networks])
-    return _drawn(figure, "recall", "recall", "Recall of each class in per cent: found clips of all its clips.")
+    return drawn(figure, "recall", "recall", "Recall of each class in per cent: found clips of all its clips.")
 
 
 def _operations(operations: Sequence[Mapping[str, Any]]) -> list[ReportFigure]:
@@ -109,7 +110,7 @@ def _operations(operations: Sequence[Mapping[str, Any]]) -> list[ReportFigure]:
         "Parameters, and operations for one held-out clip. MAC: multiply and add, at real-valued inputs; AC: add only, "
         "caused by a spike. Logarithmic axes."
     )
-    return [_drawn(figure, "operations", "cost", text)]
+    return [drawn(figure, "operations", "cost", text)]
 
 
 def _example(examples: Mapping[str, np.ndarray], step_s: float | None) -> list[ReportFigure]:
@@ -120,11 +121,11 @@ def _example(examples: Mapping[str, np.ndarray], step_s: float | None) -> list[R
         figure = plot.plot_event_frames(examples["event_frames"], step_s=step_s, rgb=rgb)
         text = f"What the networks see of one held-out subject{clip}: event counts per step"
         text += ", and the RGB frames of the same moments below." if rgb is not None else "."
-        figures.append(_drawn(figure, "event_frames", "example", text))
+        figures.append(drawn(figure, "event_frames", "example", text))
     rasters = {name.removeprefix("raster_"): a for name, a in examples.items() if name.startswith("raster_")}
     if rasters:
         text = f"Spikes of each layer for the same clip{clip}; of large layers an even sample of neurons."
-        figures.append(_drawn(plot.plot_raster(rasters, step_s=step_s), "spikes", "example", text))
+        figures.append(drawn(plot.plot_raster(rasters, step_s=step_s), "spikes", "example", text))
     return figures
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,7 +59,7 @@ def read_run(run_dir: str | os.PathLike[str]) -> RunFiles:
     if not (isinstance(operations, list) and all({"model", "modality"} <= set(entry) for entry in operations)):
         raise ConfigError(f"'{folder / OPERATIONS}' is damaged", expected="a list of networks", fix=_again(folder))
     predictions = read_predictions(folder, n_classes=len(manifest["class_names"]))
-    return RunFiles(folder, manifest, predictions, operations, _read_examples(folder / EXAMPLES))
+    return RunFiles(folder, manifest, predictions, operations, read_examples(folder / EXAMPLES))
 
 
 def read_manifest(run_dir: str | os.PathLike[str]) -> dict[str, Any]:
@@ -87,35 +88,61 @@ def read_predictions(run_dir: str | os.PathLike[str], *, n_classes: int) -> "pan
         DatasetError: the file is missing or damaged, lacks a column, repeats a row, or holds impossible classes or
             scores.
     """
+    path = Path(run_dir) / PREDICTIONS
+    return check_predictions(read_table(path), n_classes=n_classes, source=f"'{path}'")
+
+
+def read_table(path: Path) -> "pandas.DataFrame":
+    """Read a Parquet table of a run; `DatasetError` if it is missing or damaged."""
     pandas = require("pandas", extra="bench")
     pyarrow = require("pyarrow", extra="bench")
-    path = Path(run_dir) / PREDICTIONS
     if not path.is_file():
         raise DatasetError(f"there is no '{path}'", cause="no fold is complete yet", fix=_again(path.parent))
     try:
-        table = pandas.read_parquet(path)
+        return pandas.read_parquet(path)
     except (OSError, ValueError, pyarrow.ArrowException) as error:
         cause = str(error).splitlines()[0]
         raise DatasetError(f"'{path}' is not a readable Parquet file", cause=cause, fix=_again(path.parent)) from error
-    return check_predictions(table, n_classes=n_classes, source=f"'{path}'")
 
 
 def check_predictions(
     table: "pandas.DataFrame", *, n_classes: int, source: str = "the predictions"
 ) -> "pandas.DataFrame":
     """Return the predictions in a fixed order, or raise `DatasetError` naming what is wrong with them."""
-    lacking = [column for column in COLUMNS if column not in table.columns]
+    key = ["model", "modality", "variant", "seed", "fold", "subject", "clip"]
+    ordered = check_rows(table, COLUMNS, key, source=source, unit="clip, network, seed and fold")
+    check_scores(ordered, n_classes=n_classes, source=source)
+    return ordered
+
+
+def check_rows(
+    table: "pandas.DataFrame", columns: Sequence[str], key: Sequence[str], *, source: str, unit: str
+) -> "pandas.DataFrame":
+    """Return the rows in the order of `key`, or raise `DatasetError`.
+
+    Args:
+        table: Rows as stored.
+        columns: Columns that must be there, without empty cells.
+        key: Columns that together name a row, once.
+        source: How messages name the table.
+        unit: What a row is one of, in words.
+    """
+    lacking = [column for column in columns if column not in table.columns]
     if lacking:
-        raise DatasetError(f"{source} lacks the column '{lacking[0]}'", expected=", ".join(COLUMNS))
+        raise DatasetError(f"{source} lacks the column '{lacking[0]}'", expected=", ".join(columns))
     if table.empty:
         raise DatasetError(f"{source} holds no rows", cause="no fold is complete yet")
-    if table[list(COLUMNS)].isna().any(axis=None):
-        raise DatasetError(f"{source} holds empty cells", expected="a value in each of " + ", ".join(COLUMNS))
-    key = ["model", "modality", "variant", "seed", "fold", "subject", "clip"]
-    repeated = table[table.duplicated(key)]
+    if table[list(columns)].isna().any(axis=None):
+        raise DatasetError(f"{source} holds empty cells", expected="a value in each of " + ", ".join(columns))
+    repeated = table[table.duplicated(list(key))]
     if len(repeated):
-        row = ", ".join(str(value) for value in repeated.iloc[0][key])
-        raise DatasetError(f"{source} holds two rows for {row}", expected="one row per clip, network, seed and fold")
+        row = ", ".join(str(value) for value in repeated.iloc[0][list(key)])
+        raise DatasetError(f"{source} holds two rows for {row}", expected=f"one row per {unit}")
+    return table.sort_values(list(key), kind="stable").reset_index(drop=True)
+
+
+def check_scores(table: "pandas.DataFrame", *, n_classes: int, source: str) -> None:
+    """Raise `DatasetError` if a true class or the scores of a row do not fit the number of classes."""
     if not table["y_true"].between(0, n_classes - 1).all():
         raise DatasetError(f"{source} holds a class outside 0 to {n_classes - 1}", cause="a manifest of another run")
     if {len(scores) for scores in table["scores"]} != {n_classes}:
@@ -123,7 +150,6 @@ def check_predictions(
     if not np.isfinite(np.stack(table["scores"].tolist()).astype(float)).all():
         raise DatasetError(f"{source} holds scores that are NaN or infinite", cause="training diverged",
                            fix="lower the learning rate and run again")  # fmt: skip
-    return table.sort_values(key, kind="stable").reset_index(drop=True)
 
 
 def _read_json(path: Path) -> Any:
@@ -133,7 +159,8 @@ def _read_json(path: Path) -> Any:
         raise ConfigError(f"'{path}' is not readable JSON", cause=str(error), fix=_again(path.parent)) from error
 
 
-def _read_examples(path: Path) -> dict[str, np.ndarray]:
+def read_examples(path: Path) -> dict[str, np.ndarray]:
+    """Arrays of ``examples.npz``, none if there is no such file; `DatasetError` if it is damaged."""
     if not path.is_file():
         return {}
     try:

@@ -2,31 +2,18 @@
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from snnfer.benchmark._statistics import Score, correct_together, interval_settings, paired_test, with_bootstrap
 from snnfer.benchmark.store import check_predictions
-from snnfer.metrics import (
-    Interval,
-    confusion_matrix,
-    holm,
-    paired_permutation_test,
-    per_class_recall,
-    subject_bootstrap,
-    top_k_hits,
-    uar,
-    uf1,
-)
+from snnfer.metrics import confusion_matrix, per_class_recall, top_k_hits, uar, uf1
 
 if TYPE_CHECKING:
     import pandas
 
 NETWORK = ["model", "modality", "variant"]
-N_RESAMPLES = 10_000
-LEVEL = 0.95
-ALPHA = 0.05
 
 
 def summarise(predictions: "pandas.DataFrame", class_names: Sequence[str], *, seed: int = 0) -> dict[str, Any]:
@@ -63,7 +50,7 @@ def summarise(predictions: "pandas.DataFrame", class_names: Sequence[str], *, se
     return {
         "class_names": list(class_names),
         "chance": {"top1": 1 / len(class_names), "top3": min(1.0, 3 / len(class_names))},
-        "intervals": {"level": LEVEL, "n_resamples": N_RESAMPLES, "unit": "subject", "seed": seed},
+        "intervals": interval_settings(seed),
         "networks": [
             dict(zip(NETWORK, key, strict=True)) | _network(rows, len(class_names), seed)
             for key, rows in groups.items()
@@ -93,30 +80,16 @@ def _network(rows: "pandas.DataFrame", n_classes: int, bootstrap_seed: int) -> d
     }
 
 
-def _scores(rows: "pandas.DataFrame", seed: int) -> dict[str, dict[str, float | None]]:
-    """The four scores with their intervals; a single subject has none."""
-    if rows["subject"].nunique() < 2:
-        return {name: {"estimate": value, "low": None, "high": None} for name, value in _points(rows).items()}
+def _scores(rows: "pandas.DataFrame", seed: int) -> dict[str, Score]:
+    """The four scores with their intervals."""
     subjects = rows["subject"].to_numpy()
     classes = rows[["predicted", "y"]].to_numpy()
-
-    def interval(values: np.ndarray, statistic: Any = np.mean) -> Interval:
-        return subject_bootstrap(values, subjects, statistic, n_resamples=N_RESAMPLES, level=LEVEL, rng=seed)
-
-    found = {
-        "top1": interval(rows["top1"].to_numpy(dtype=float)),
-        "top3": interval(rows["top3"].to_numpy(dtype=float)),
-        "uf1": interval(classes, lambda pooled: uf1(pooled[:, 0], pooled[:, 1])),
-        "uar": interval(classes, lambda pooled: uar(pooled[:, 0], pooled[:, 1])),
+    return {
+        "top1": with_bootstrap(rows["top1"].to_numpy(dtype=float), subjects, seed=seed),
+        "top3": with_bootstrap(rows["top3"].to_numpy(dtype=float), subjects, seed=seed),
+        "uf1": with_bootstrap(classes, subjects, lambda pooled: uf1(pooled[:, 0], pooled[:, 1]), seed=seed),
+        "uar": with_bootstrap(classes, subjects, lambda pooled: uar(pooled[:, 0], pooled[:, 1]), seed=seed),
     }
-    return {name: {"estimate": i.estimate, "low": i.low, "high": i.high} for name, i in found.items()}
-
-
-def _interval_of(differences: np.ndarray, subjects: np.ndarray, seed: int) -> dict[str, float | None]:
-    if len(np.unique(subjects)) < 2:
-        return {"low": None, "high": None}
-    interval = subject_bootstrap(differences, subjects, n_resamples=N_RESAMPLES, level=LEVEL, rng=seed)
-    return {"low": interval.low, "high": interval.high}
 
 
 def _points(rows: "pandas.DataFrame") -> dict[str, float]:
@@ -152,11 +125,7 @@ def _comparisons(networks: dict[tuple, "pandas.DataFrame"], seed: int) -> list[d
             continue
         of_a, of_b = per_clip[a][common].to_numpy(), per_clip[b][common].to_numpy()
         subjects = common.get_level_values("subject").to_numpy()
-        test = asdict(paired_permutation_test(of_a, of_b, subjects, rng=seed))
         names = {side: {"model": key[0], "modality": key[1]} for side, key in (("a", a), ("b", b))}
-        found.append(names | {"n_clips": len(common)} | test | _interval_of(of_a - of_b, subjects, seed))
-    corrected = holm([test["p_value"] for test in found])
-    smallest = holm([test["smallest_p"] for test in found])
-    for test, p, bound in zip(found, corrected, smallest, strict=True):
-        test |= {"p_holm": float(p), "smallest_p_holm": float(bound), "significant": bool(p < ALPHA)}
+        found.append(names | {"n_clips": len(common)} | paired_test(of_a, of_b, subjects, seed=seed))
+    correct_together(found)
     return found
