@@ -10,7 +10,7 @@ import torch
 
 from snnfer.errors import CheckpointError
 
-FAR = 1e9  # end of the tails, beyond any time in seconds
+FAR = 1e7  # seconds: where tails end; further out the cancellation in straight lines would show
 ROUND_OFF = 1e-12  # a kernel that is 0 stays exactly 0 in sums, or percentiles would blow the rest up
 LEAK = 0.1
 HIDDEN = 30

@@ -1,7 +1,8 @@
 """Event spike tensor (EST) whose kernel is a small network, trained together with what follows."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 
 import numpy as np
@@ -123,7 +124,7 @@ class LearnedEST(nn.Module):
         check_event_tensor(events, self.size)
         x, y, time, p, b = events.to(device).unbind(1)
         sample = b.long()
-        n = n_samples if n_samples is not None else int(sample.max()) + 1 if len(sample) else 0
+        n = count_samples(sample, n_samples)
         latest = time.new_zeros(n).scatter_reduce(0, sample, time, "amax")[sample]
         time = torch.where(latest > 0, time / latest, torch.ones_like(time)).to(next(self.parameters()).dtype)
         height, width = self.size
@@ -134,6 +135,14 @@ class LearnedEST(nn.Module):
         voxels = values.new_zeros(n * 2 * self.n_bins * height * width)
         voxels = voxels.scatter_add(0, index.reshape(-1), values.reshape(-1))
         return voxels.view(n, 2 * self.n_bins, height, width)  # [N, 2C, H, W]
+
+
+def count_samples(sample: torch.Tensor, n_samples: int | None) -> int:
+    """N: as given, or one more than the greatest index."""
+    needed = int(sample.max()) + 1 if len(sample) else 0
+    if n_samples is not None and needed > n_samples:
+        raise ShapeError(f"events of sample {needed - 1}", expected=f"indices below n_samples = {n_samples}")
+    return needed if n_samples is None else n_samples
 
 
 def join_events(samples: Sequence[EventStream] | Sequence[torch.Tensor]) -> torch.Tensor:
@@ -171,7 +180,7 @@ def fit_value_layer(n_bins: int, seed: int) -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
     layer = ValueLayer(generator=generator)
     optimiser = torch.optim.Adam(layer.parameters(), lr=FIT_LEARNING_RATE)
-    with torch.enable_grad():
+    with _one_thread(), torch.enable_grad():
         for _ in range(FIT_STEPS):
             tau = torch.rand(FIT_SAMPLES, generator=generator) * 2 - 1
             target = (1 - (n_bins - 1) * tau.abs()).clamp(min=0)
@@ -179,3 +188,14 @@ def fit_value_layer(n_bins: int, seed: int) -> dict[str, torch.Tensor]:
             (layer(tau) - target).square().sum().backward()
             optimiser.step()
     return {name: value.detach().clone() for name, value in layer.state_dict().items()}
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """One thread of torch: the same bits on every machine, and no waiting for busy cores in tiny products."""
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(n_threads)

@@ -225,21 +225,17 @@ def nearest_rank(values: np.ndarray, n: int, q: float) -> float:
     return float(np.partition(values, position)[position])
 
 
-@lru_cache(maxsize=8)
-def _channel_kernels(
-    kernel: PiecewiseLinear,
-) -> tuple[tuple[PiecewiseLinear, PiecewiseLinear], tuple[PiecewiseLinear, PiecewiseLinear]]:
-    low = tuple(kernel.summed(CENTRES[:n]) for n in LOW_BINS)
-    high = tuple(kernel.summed(CENTRES[n:]) for n in LOW_BINS)
-    return (low[0], low[1]), (high[0], high[1])
-
-
+KernelPair = tuple[PiecewiseLinear, PiecewiseLinear]
 _EST, _TRIANGULAR = est_kernel(), triangle(1 / (N_BINS - 1))
 
 
-def channel_kernels(
-    shape: str, weights: str | None
-) -> tuple[tuple[PiecewiseLinear, PiecewiseLinear], tuple[PiecewiseLinear, PiecewiseLinear]]:
+def channel_kernels(shape: str, weights: str | None) -> tuple[KernelPair, KernelPair]:
     """Kernels summed over the bins of a channel: of (OFF, ON) events for the lower channel, then for the upper."""
-    kernel = kernel_of_file(weights) if weights else {"est": _EST, "triangular": _TRIANGULAR}[shape]
-    return _channel_kernels(kernel)
+    return _sum_kernel(kernel_of_file(weights) if weights else {"est": _EST, "triangular": _TRIANGULAR}[shape])
+
+
+@lru_cache(maxsize=8)
+def _sum_kernel(kernel: PiecewiseLinear) -> tuple[KernelPair, KernelPair]:
+    off, on = LOW_BINS
+    low = kernel.summed(CENTRES[:off]), kernel.summed(CENTRES[:on])
+    return low, (kernel.summed(CENTRES[off:]), kernel.summed(CENTRES[on:]))
