@@ -14,9 +14,11 @@ from snnfer.models.asynet import Asynet, asynet_vgg13
 from snnfer.models.au_cnn3d import AUCNN3d, au_cnn3d
 from snnfer.models.au_snn import AUSNN, au_snn
 from snnfer.models.cvae import CVAE, cvae, kl_to_prior
+from snnfer.models.est_resnet34 import ESTClassifier, est_resnet34
 from snnfer.models.evtransfer import evtransfer, evtransfer_lstm
 from snnfer.models.patchgan import PatchDiscriminator
 from snnfer.models.unet import UNetEncoder, UNetGenerator, encoder_from, pix2pix
+from snnfer.models.vit_b16 import vit_b16
 from snnfer.models.window_classifier import WindowClassifier
 
 __all__ = [
@@ -25,6 +27,7 @@ __all__ = [
     "AUCNN3d",
     "Asynet",
     "AsynetState",
+    "ESTClassifier",
     "PatchDiscriminator",
     "UNetEncoder",
     "UNetGenerator",
@@ -35,6 +38,7 @@ __all__ = [
     "create_model",
     "cvae",
     "encoder_from",
+    "est_resnet34",
     "evtransfer",
     "evtransfer_lstm",
     "kl_to_prior",
@@ -42,4 +46,5 @@ __all__ = [
     "model_task",
     "pix2pix",
     "register_model",
+    "vit_b16",
 ]

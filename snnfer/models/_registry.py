@@ -48,6 +48,8 @@ def _register(factory: Factory, *, task: Task) -> Factory:
     def build(**kwargs: Any) -> nn.Module:
         config = _complete(factory, kwargs)
         model = factory(**config)
+        if "pretrained" in config:  # a model that is built again gets its weights from its own file
+            config["pretrained"] = False
         model.config = {"name": factory.__name__, **config}  # type: ignore[assignment]
         return model
 

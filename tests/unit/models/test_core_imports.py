@@ -20,5 +20,5 @@ print(json.dumps({"seconds": seconds, "added": sorted(added)}))
 def test_core_imports_torch_and_numpy_alone_and_fast():
     result = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True)
     measured = json.loads(result.stdout)
-    assert measured["added"] == ["snnfer"]
+    assert set(measured["added"]) - {"numpy", "torch"} == {"snnfer"}  # submodules of these two are imported late
     assert measured["seconds"] < 2
