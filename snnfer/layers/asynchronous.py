@@ -17,6 +17,31 @@ from snnfer.layers.submanifold import kernel_matrix
 
 
 @dataclass(frozen=True, eq=False)
+class Halving:
+    """Which sites of a map belong to which windows of stride 2 in the larger map before it.
+
+    Args:
+        reached: Sites whose window holds a site of the larger map, int64 ``[n_larger, 4]``; 0 fills up.
+        centres: Site of the larger map in the middle of the window of each site, int64 ``[n_sites]``.
+    """
+
+    reached: torch.Tensor
+    centres: torch.Tensor
+
+    @classmethod
+    def between(cls, larger: Size, size: Size, device: torch.device) -> "Halving":
+        """For maps of these sizes: a pixel lies in the windows of up to two rows and two columns."""
+        n_larger, n_sites = ((height + 2) * (width + 2) for height, width in (larger, size))
+        site = torch.arange(n_larger, device=device)
+        row, column = site // (larger[1] + 2), site % (larger[1] + 2)
+        rows = torch.stack([row // 2, row // 2, (row + 1) // 2, (row + 1) // 2], 1)
+        columns = torch.stack([column // 2, (column + 1) // 2, column // 2, (column + 1) // 2], 1)
+        inside = (rows >= 1) & (rows <= size[0]) & (columns >= 1) & (columns <= size[1])
+        reached = (rows * (size[1] + 2) + columns).masked_fill(~inside, 0)
+        return cls(reached, window_centres(torch.arange(n_sites, device=device), size, larger))
+
+
+@dataclass(frozen=True, eq=False)
 class SiteMap:
     """One map with a border of inactive pixels, channels last, for reading and writing at single sites.
 
@@ -25,12 +50,14 @@ class SiteMap:
         active: Which sites are active, bool ``[(H + 2) * (W + 2)]``.
         offsets: The nine neighbours of a site relative to it, int64 ``[9]``.
         size: Height and width without the border.
+        halving: How it follows from a larger map; None for a map of the same size as the one before.
     """
 
     features: torch.Tensor
     active: torch.Tensor
     offsets: torch.Tensor
     size: Size
+    halving: Halving | None = None
 
     @classmethod
     def empty(cls, size: Size, like: torch.Tensor, channels: int) -> "SiteMap":
@@ -38,6 +65,14 @@ class SiteMap:
         n_sites = (size[0] + 2) * (size[1] + 2)
         active = torch.zeros(n_sites, dtype=torch.bool, device=like.device)
         return cls(like.new_zeros(n_sites, channels), active, window_offsets(size[1], like.device), size)
+
+    def next_map(self, channels: int, *, stride: int) -> "SiteMap":
+        """The empty output of a layer of 3 x 3 windows."""
+        if stride == 1:
+            return SiteMap.empty(self.size, self.features, channels)
+        size = pooled_size(self.size)
+        halving = Halving.between(self.size, size, self.features.device)
+        return replace(SiteMap.empty(size, self.features, channels), halving=halving)
 
     def sites(self, positions: torch.Tensor) -> torch.Tensor:
         """Sites of the pixels (row, column) ``[M, 2]``."""
@@ -87,7 +122,7 @@ class AsyncConv2d:
 
     def empty_output(self, x: SiteMap) -> SiteMap:
         """The output of an input without active sites."""
-        return SiteMap.empty(x.size if self.stride == 1 else pooled_size(x.size), x.features, len(self.bias))
+        return x.next_map(len(self.bias), stride=self.stride)
 
     def compute(self, x: SiteMap, windows: torch.Tensor) -> torch.Tensor:
         """Output features ``[M, C_out]`` of windows ``[M, 9]`` of sites of `x`."""
@@ -99,11 +134,9 @@ class AsyncConv2d:
 class AsyncMaxPool2d:
     """Maximum over the active sites of 3 x 3 windows inside the map, stride 2."""
 
-    stride: int = 2
-
     def empty_output(self, x: SiteMap) -> SiteMap:
         """The output of an input without active sites."""
-        return SiteMap.empty(pooled_size(x.size), x.features, x.features.shape[1])
+        return x.next_map(x.features.shape[1], stride=2)
 
     def compute(self, x: SiteMap, windows: torch.Tensor) -> torch.Tensor:
         """Output features ``[M, C]`` of windows ``[M, 9]`` of sites of `x`."""
@@ -144,32 +177,31 @@ def update_maps(layers: Sequence[AsyncLayer], maps: Sequence[SiteMap], sites: to
     """
     computed = []
     for layer, x, y in zip(layers, maps[:-1], maps[1:], strict=True):
-        reached = _reached_same(sites, x, y) if layer.stride == 1 else _reached_half(sites, x, y)
-        centres = reached if layer.stride == 1 else window_centres(reached, y.size, x.size)
-        windows = centres[:, None] + x.offsets  # [M, 9]
-        if layer.stride == 1:
-            active = x.active.index_select(0, reached)
-        else:
-            active = x.active.index_select(0, windows.flatten()).view(windows.shape).any(1)
+        reached, windows, active = (
+            _reach_same(sites, x, y) if y.halving is None else _reach_half(sites, x, y.halving, y)
+        )
         computed.append(len(reached))
         sites = y.write(reached, layer.compute(x, windows), active) if len(reached) else reached
     return tuple(computed)
 
 
-def _reached_same(sites: torch.Tensor, x: SiteMap, y: SiteMap) -> torch.Tensor:
+Reach = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+"""Sites of the output ``[M]``, their windows in the input ``[M, 9]`` and whether they are active ``[M]``."""
+
+
+def _reach_same(sites: torch.Tensor, x: SiteMap, y: SiteMap) -> Reach:
     """Sites of `y` that are or were active and whose window around the same site of `x` holds one of `sites`."""
     reached = _unique((sites[:, None] + x.offsets).flatten(), len(y.active))
-    alive = x.active.index_select(0, reached) | y.active.index_select(0, reached)  # never true in the border
-    return reached[alive]
+    reached = reached[x.active.index_select(0, reached) | y.active.index_select(0, reached)]  # none in the border
+    return reached, reached[:, None] + x.offsets, x.active.index_select(0, reached)
 
 
-def _reached_half(sites: torch.Tensor, x: SiteMap, y: SiteMap) -> torch.Tensor:
-    """Sites of `y` whose stride-2 window in `x` holds one of `sites`: up to two rows and two columns for each."""
-    row, column = sites // (x.size[1] + 2), sites % (x.size[1] + 2)
-    rows = torch.stack([row // 2, row // 2, (row + 1) // 2, (row + 1) // 2])
-    columns = torch.stack([column // 2, (column + 1) // 2, column // 2, (column + 1) // 2])
-    inside = (rows >= 1) & (rows <= y.size[0]) & (columns >= 1) & (columns <= y.size[1])
-    return _unique((rows * (y.size[1] + 2) + columns)[inside], len(y.active))
+def _reach_half(sites: torch.Tensor, x: SiteMap, halving: Halving, y: SiteMap) -> Reach:
+    """Sites of `y` whose stride-2 window in `x` holds one of `sites`; active if the window has an active site."""
+    reached = _unique(halving.reached.index_select(0, sites).flatten(), len(y.active))
+    reached = reached[reached > 0]
+    windows = halving.centres.index_select(0, reached)[:, None] + x.offsets
+    return reached, windows, x.active.index_select(0, windows.flatten()).view(windows.shape).any(1)
 
 
 def _unique(sites: torch.Tensor, n_sites: int) -> torch.Tensor:
