@@ -33,12 +33,28 @@ def _add_view(commands: argparse._SubParsersAction) -> None:
         "view",
         help="render a film (.mp4, .gif) or a contact sheet (.png)",
         description="ON events are vermilion, OFF events blue; the time since the first event stands below. A .png "
-        "shows up to 8 windows, evenly spaced over the recording.",
+        "shows up to 8 windows, evenly spaced over the recording. --representation shows what a network sees instead: "
+        "three channels as red, green and blue, one as grey, more in the colours of ON and OFF.",
     )
     parser.add_argument("file", help="event file")
     parser.add_argument("--out", required=True, metavar="PATH", help="film or picture to write: .mp4, .gif or .png")
     parser.add_argument("--fps", type=float, default=25.0, help="pictures per second (default: 25)")
     parser.add_argument("--window-ms", type=float, metavar="MS", help="time shown in one picture (default: 1000 / fps)")
+    parser.add_argument(
+        "--representation",
+        default="count_frames",
+        metavar="NAME",
+        help="what is shown: count_frames, tie, est, ssr_histogram, ssr_event_queue, polarity_image "
+        "(default: count_frames)",
+    )
+    parser.add_argument(
+        "--set",
+        dest="overrides",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a setting of the representation, such as measure=t0 or size=[256,256]; repeatable",
+    )
     parser.add_argument(
         "--start", type=float, default=0.0, metavar="S", help="from this second after the first event on"
     )
@@ -78,11 +94,13 @@ def view(args: argparse.Namespace) -> None:
     from snnfer.plot.events import check_view, save_event_view
 
     check_view(args.out, args.fps)
+    window_us = round(1e6 / args.fps if args.window_ms is None else args.window_ms * 1000)
+    representation = _representation(args.representation, window_us, args.overrides)
     with warnings_as_text():
         stream = read(args.file, **read_options(args))
+    origin_us = stream.t_start_us
     stream = _cut(stream, args.start, args.end)
-    window_us = None if args.window_ms is None else round(args.window_ms * 1000)
-    n_pictures = save_event_view(args.out, stream, fps=args.fps, window_us=window_us)
+    n_pictures = save_event_view(args.out, stream, fps=args.fps, representation=representation, t_origin_us=origin_us)
     print(f"{n_pictures} pictures of {len(stream):,} events written to {args.out}")
 
 
@@ -93,6 +111,21 @@ def convert(args: argparse.Namespace) -> None:
     with warnings_as_text():
         n_events = events.convert(args.source, args.target, encoding=args.encoding, **read_options(args))
     print(f"{n_events:,} events written to {args.target}")
+
+
+def _representation(name: str, window_us: int, overrides: list[str]) -> Any:
+    from snnfer._registry import look_up
+    from snnfer.plot.events import counts_in
+    from snnfer.representations import REPRESENTATIONS
+
+    factory = look_up(REPRESENTATIONS, name, kind="representation")
+    default = counts_in(window_us)
+    if not overrides:
+        return factory(window_us=default.window_us)
+    from snnfer._config import apply_overrides, build_config
+
+    values = apply_overrides({"window_us": default.window_us}, overrides)
+    return build_config(factory, values, source="--set")  # type: ignore[arg-type]
 
 
 def _cut(stream: Any, start_s: float, end_s: float | None) -> Any:

@@ -1,9 +1,10 @@
-"""A recording as a film or a contact sheet: ON vermilion, OFF blue, the time below."""
+"""A recording as a film or a contact sheet: one picture per window, the time below."""
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,8 +13,8 @@ from snnfer._optional import require
 from snnfer.errors import SnnferError
 from snnfer.events import EventStream
 from snnfer.plot._film import check_film, write_film
-from snnfer.plot.activity import event_frame_image
-from snnfer.representations import CountFrames
+from snnfer.plot.representations import representation_image, typical_value
+from snnfer.representations import CountFrames, Representation
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -25,7 +26,13 @@ STRIP_PIXELS, FONT_PIXELS = 24, 16
 
 
 def save_event_view(
-    path: str | os.PathLike[str], stream: EventStream, *, fps: float = 25.0, window_us: int | None = None
+    path: str | os.PathLike[str],
+    stream: EventStream,
+    *,
+    fps: float = 25.0,
+    window_us: int | None = None,
+    representation: Representation | None = None,
+    t_origin_us: int | None = None,
 ) -> int:
     """Render a recording; the suffix decides what is written.
 
@@ -37,6 +44,9 @@ def save_event_view(
         stream: The events.
         fps: Pictures per second of the film; a .gif needs 100 / fps to be a whole number.
         window_us: Events shown in one picture, in microseconds; default 1 / fps, which plays in real time.
+        representation: What the pictures show, with a window of its own; default: counts of ON events in vermilion and
+            of OFF events in blue. `representation_image` says how others look.
+        t_origin_us: When the recording began, for representations that depend on it; default: the first event.
 
     Returns:
         The number of pictures.
@@ -51,9 +61,9 @@ def save_event_view(
         2
     """
     suffix = check_view(path, fps)
-    window_us = round(1e6 / fps) if window_us is None else window_us
-    if window_us < 1:
-        raise SnnferError(f"a window of {window_us} us", expected="at least 1 us")
+    if representation is None:
+        representation = counts_in(round(1e6 / fps) if window_us is None else window_us)
+    window_us = representation.window_us
     if not len(stream):
         raise SnnferError("a recording without events", expected="something to show", cause="an empty time range")
     n_windows = stream.duration_us // window_us + 1
@@ -61,7 +71,9 @@ def save_event_view(
     if suffix == ".png":
         n_shown = min(n_windows, SHEET_FRAMES)
         shown = ((np.arange(n_shown) + 0.5) * n_windows / n_shown).astype(int)
-    pictures = _render(stream, window_us, shown, is_sheet=suffix == ".png")
+    origin = {"t_origin_us": stream.t_start_us if t_origin_us is None else t_origin_us}
+    windows = _Windows(stream, representation, origin if representation.needs_origin else {})
+    pictures = _render(windows, shown, is_sheet=suffix == ".png")
     with atomic_path(path) as temporary:
         (_write_sheet if suffix == ".png" else write_film)(temporary, pictures, fps)
     return len(shown)
@@ -72,36 +84,69 @@ def check_view(path: str | os.PathLike[str], fps: float) -> str:
     return check_film(path, fps, suffixes=SUFFIXES)
 
 
-def _render(stream: EventStream, window_us: int, shown: np.ndarray, *, is_sheet: bool) -> "Iterator[Image]":
-    """Pictures of the windows `shown`, each counted on its own so that long recordings need little memory."""
+def counts_in(window_us: int) -> CountFrames:
+    """The default picture; `SnnferError` for a window below 1 us."""
+    if window_us < 1:
+        raise SnnferError(f"a window of {window_us} us", expected="at least 1 us")
+    return CountFrames(window_us)
+
+
+class _Windows:
+    """Windows of a recording, each drawn on its own so that long recordings need little memory."""
+
+    def __init__(self, stream: EventStream, representation: Representation, options: dict[str, Any]) -> None:
+        self.stream = stream
+        self.representation = replace(representation, n_steps=1)
+        self.options = options
+
+    @property
+    def width(self) -> int:
+        """Width of a picture."""
+        return self.representation.size[1] if self.representation.size else self.stream.width
+
+    def reduce(self, factor: int) -> None:
+        """Draw smaller by a whole factor, unless the representation has a size of its own."""
+        if factor > 1 and self.representation.size is None:
+            size = max(1, self.stream.height // factor), max(1, self.stream.width // factor)
+            self.representation = replace(self.representation, size=size)
+
+    def start_s(self, k: int) -> float:
+        """Start of window k in seconds after the first event."""
+        return k * self.representation.window_us / 1e6
+
+    def draw(self, k: int) -> np.ndarray:
+        """Window k, ``[C, H, W]``."""
+        start_us = self.stream.t_start_us + k * self.representation.window_us
+        end_us = start_us + self.representation.window_us
+        part = self.stream.slice_time(start_us, end_us)
+        return self.representation(part, t_start_us=start_us, t_end_us=end_us, **self.options)[0].numpy()
+
+    def full_value(self) -> float:
+        """Value that gets the full colour, from some windows of the recording."""
+        last = self.stream.duration_us // self.representation.window_us
+        some = np.linspace(0, last, 9).astype(int)[1::2].tolist()
+        return typical_value((self.draw(k) for k in some), self.representation)
+
+
+def _render(windows: _Windows, shown: np.ndarray, *, is_sheet: bool) -> "Iterator[Image]":
     image, draw, font = (require(f"PIL.{name}", extra="data") for name in ("Image", "ImageDraw", "ImageFont"))
     wide_enough = WIDE_ENOUGH // 2 if is_sheet else WIDE_ENOUGH
-    scale = int(np.clip(wide_enough // stream.width, 1, LARGEST_SCALE))
-    reduction = max(1, stream.width // wide_enough) if is_sheet else 1
-    size = (max(1, stream.height // reduction), max(1, stream.width // reduction))
-    frames = CountFrames(window_us, n_steps=1, size=size)
-    full_count = _typical_count(stream, window_us, frames)
+    scale = int(np.clip(wide_enough // windows.width, 1, LARGEST_SCALE))
+    if is_sheet:
+        windows.reduce(windows.width // wide_enough)
+    full_value = windows.full_value()
     text_font = font.load_default(size=FONT_PIXELS)
-    for k in shown:
-        start_us = stream.t_start_us + int(k) * window_us
-        counts = frames(stream.slice_time(start_us, start_us + window_us), t_start_us=start_us)[0].numpy()
-        pixels = event_frame_image(counts, full_count=full_count).repeat(scale, axis=0).repeat(scale, axis=1)
+    digits = 3 if windows.representation.window_us >= 1000 else 6
+    for k in shown.tolist():
+        pixels = representation_image(windows.draw(k), windows.representation, full_value=full_value)
+        pixels = pixels.repeat(scale, axis=0).repeat(scale, axis=1)
         height, width = pixels.shape[:2]
         picture = image.new("RGB", (width + width % 2, height + STRIP_PIXELS + height % 2), "white")
         picture.paste(image.fromarray(pixels), (0, 0))
         pen = draw.Draw(picture)
         pen.line([(0, height), (width, height)], fill="#bbbbbb")
-        digits = 3 if window_us >= 1000 else 6
-        pen.text((6, height + 2), f"{(start_us - stream.t_start_us) / 1e6:.{digits}f} s", fill="black", font=text_font)
+        pen.text((6, height + 2), f"{windows.start_s(k):.{digits}f} s", fill="black", font=text_font)
         yield picture
-
-
-def _typical_count(stream: EventStream, window_us: int, frames: CountFrames) -> float:
-    """Count that gets the full colour: the 95th percentile of active pixels in some windows of the recording."""
-    starts = np.linspace(0, stream.duration_us // window_us, 9).astype(int)[1::2] * window_us + stream.t_start_us
-    counts = [frames(stream.slice_time(t, t + window_us), t_start_us=t).numpy() for t in starts.tolist()]
-    active = np.concatenate([count[count > 0] for count in counts])
-    return float(np.quantile(active, 0.95)) if active.size else 1.0
 
 
 def _write_sheet(path: Path, pictures: "Iterator[Image]", fps: float) -> None:

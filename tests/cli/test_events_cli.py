@@ -8,6 +8,7 @@ import pytest
 
 import snnfer.events as ev
 from snnfer.cli.main import main
+from snnfer.representations import REPRESENTATIONS, TIE
 
 STREAM = ev.EventStream.from_arrays(
     1000 + np.arange(1000) * 200, np.arange(1000) % 40, np.arange(1000) // 25 % 30, np.arange(1000) % 4 == 0, 40, 30
@@ -102,6 +103,56 @@ def test_view_of_a_part(capsys, recording, tmp_path):
     code, out, _ = run(capsys, "view", recording, "--out", tmp_path / "a.gif", "--start", 0.1, "--end", 0.15)
     expected = len(STREAM.slice_time(101_000, 151_000))
     assert (code, out.split(" written")[0]) == (0, f"2 pictures of {expected} events")
+
+
+@pytest.mark.parametrize("name", REPRESENTATIONS)
+def test_view_shows_every_representation(capsys, recording, tmp_path, name):
+    from PIL import Image
+
+    code, out, err = run(capsys, "view", recording, "--representation", name, "--out", tmp_path / "a.png")
+    assert (code, err) == (0, "")
+    assert out.startswith("5 pictures of 1,000 events")
+    with Image.open(tmp_path / "a.png") as sheet:
+        pixels = np.asarray(sheet.convert("RGB"))
+    first = pixels[6 : 6 + 240, 6 : 6 + 320]
+    assert len(np.unique(first.reshape(-1, 3), axis=0)) > 1  # not one flat colour
+
+
+def test_help_of_view_names_every_representation(capsys):
+    with pytest.raises(SystemExit):
+        main(["events", "view", "--help"])
+    text = capsys.readouterr().out
+    assert all(name in text for name in REPRESENTATIONS)
+
+
+def test_view_of_tie_is_the_image_itself(capsys, recording, tmp_path):
+    """Each pixel of the sensor is a block of 8 x 8 in the picture's red, green and blue; --start keeps time zero."""
+    from PIL import Image
+
+    settings = ("--representation", "tie", "--set", "measure=t", "--set", "window_us=60000")
+    assert run(capsys, "view", recording, *settings, "--start", 0.1, "--out", tmp_path / "a.png")[0] == 0
+    with Image.open(tmp_path / "a.png") as sheet:
+        shown = np.asarray(sheet.convert("RGB"))[6 : 6 + 240 : 8, 6 : 6 + 320 : 8]
+    part = STREAM.slice_time(101_000, 161_000)
+    tie = TIE(60_000, measure="t")
+    expected = tie(part, t_start_us=part.t_start_us, t_origin_us=1000)[0].permute(1, 2, 0).numpy()
+    np.testing.assert_array_equal(shown, expected)
+
+
+def test_view_with_impossible_settings(capsys, recording, tmp_path):
+    for given, message in (
+        (("--representation", "ti"), "unknown representation 'ti'"),
+        (("--representation", "tie", "--set", "measur=t0"), "did you mean 'measure'?"),
+        (("--representation", "tie", "--set", "kernel=t2"), "t2"),
+        (("--representation", "tie", "--set", "weights=nowhere.pth"), "no file 'nowhere.pth'"),
+        (("--representation", "tie", "--set", "measure"), "expected key=value"),
+        (("--window-ms", "0"), "a window of 0 us"),
+    ):
+        code, _, error = run(capsys, "view", recording, *given, "--out", tmp_path / "a.png")
+        assert code == 2, given
+        assert message in error
+        assert error.count("\n") == 1
+    assert not (tmp_path / "a.png").exists()
 
 
 def write_noise(path):
