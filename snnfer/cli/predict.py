@@ -3,6 +3,7 @@
 import argparse
 from typing import Any
 
+from snnfer.cli._film import check_reconstruct_options, choose_networks, film_scores
 from snnfer.cli._reading import add_read_options, read_options, warnings_as_text
 from snnfer.errors import ConfigError
 
@@ -11,16 +12,22 @@ def add_commands(subparsers: argparse._SubParsersAction) -> None:
     """Add ``predict``."""
     parser = subparsers.add_parser(
         "predict",
-        help="print Action Unit scores over time for a recording",
+        help="print scores of Action Units or expressions over time for a recording",
         description="Finds the face (on frames where there are some, else on images of the events), crops it and "
-        "scores sliding windows with a trained model. Times count from the first event.",
+        "scores sliding windows with a trained model. Models of single windows, such as evtransfer, give the "
+        "probability of each expression after every window. Times count from the first event.",
     )
     parser.add_argument("model", help="model folder made by 'snnfer train'")
     parser.add_argument("recording", help="event file, such as recording.aedat4")
     parser.add_argument("--csv", metavar="FILE", help="write all scores as CSV")
     parser.add_argument("--plot", metavar="FILE", help="write a picture of the scores over time (.png, .pdf, .svg)")
-    parser.add_argument("--window-ms", type=float, default=990.0, help="length of a window (default: 990)")
-    parser.add_argument("--hop-ms", type=float, default=495.0, help="time between windows (default: 495)")
+    parser.add_argument("--reconstruct", metavar="FILE",
+                        help="write a film (.mp4, .gif) of the reconstructed face beside the events, with the scores "
+                        "below; MODEL holds a generator in generator/, or is a reconstruction model")  # fmt: skip
+    parser.add_argument("--window-ms", type=float, metavar="MS",
+                        help="length of a window (default: 990; models of single windows: their own)")  # fmt: skip
+    parser.add_argument("--hop-ms", type=float, metavar="MS",
+                        help="time between windows (default: 495; models of single windows: their own)")  # fmt: skip
     parser.add_argument("--box", metavar="X,Y,W,H", help="face box in pixels, instead of looking for the face")
     parser.add_argument("--no-face", choices=("error", "whole"), default="error",
                         help="without a face: stop (default), or score the whole sensor image")  # fmt: skip
@@ -33,17 +40,18 @@ def predict(args: argparse.Namespace) -> int:
     """Score a recording, print, and write what was asked for."""
     from snnfer import events, load_model
     from snnfer._files import check_target
-    from snnfer.training.prediction import predict_recording
 
-    for target in filter(None, (args.csv, args.plot)):
+    for target in filter(None, (args.csv, args.plot, args.reconstruct)):
         check_target(target)
+    check_reconstruct_options(args)
     trained = load_model(args.model)
+    networks = choose_networks(args, trained)
     with warnings_as_text():
         stream = events.read(args.recording, **read_options(args))
     box = parse_box(args.box) if args.box else find_box(stream, args.no_face)
-    scores = predict_recording(
-        trained, stream, box=box, span_us=round(args.window_ms * 1e3), hop_us=round(args.hop_ms * 1e3)
-    )
+    scores = film_scores(args, *networks, stream, box) if networks else score(args, trained, stream, box)
+    if scores is None:
+        return 0
     print_scores(scores, args.top)
     if args.csv:
         write_csv(args.csv, scores)
@@ -54,6 +62,19 @@ def predict(args: argparse.Namespace) -> int:
         save_scores_plot(args.plot, scores.t_start_us, scores.t_end_us, scores.scores, scores.class_names)
         print(f"picture: {args.plot}")
     return 0
+
+
+def score(args: argparse.Namespace, trained: Any, stream: Any, box: Any) -> Any:
+    """Scores of sliding windows, or of every window for models of single windows."""
+    from snnfer.models import WindowClassifier
+    from snnfer.training.prediction import predict_recording
+    from snnfer.training.window_prediction import collect_scores, predict_windows
+
+    if isinstance(trained.model, WindowClassifier) and args.window_ms is None and args.hop_ms is None:
+        return collect_scores(predict_windows(stream, classifier=trained, box=box), trained.class_names)
+    span_ms = 990.0 if args.window_ms is None else args.window_ms
+    hop_ms = 495.0 if args.hop_ms is None else args.hop_ms
+    return predict_recording(trained, stream, box=box, span_us=round(span_ms * 1e3), hop_us=round(hop_ms * 1e3))
 
 
 def parse_box(text: str) -> tuple[int, int, int, int]:

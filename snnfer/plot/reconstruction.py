@@ -18,9 +18,9 @@ FilmStep: TypeAlias = tuple[int, Any, Any, Sequence[tuple[str, float]]]
 """Time in microseconds, picture of the events, reconstruction or None, best classes with scores in [0, 1]."""
 
 HEADINGS = ("events", "reconstruction", "ground truth")
-TILE_PIXELS, PANEL_PIXELS, GAP = 160, 256, 6
+TILE_PIXELS, PANEL_PIXELS, GAP = 160, 360, 6
 FONT_PIXELS, LINE_PIXELS = 14, 20
-BAR_COLOUR, REST_COLOUR, TEXT_COLOUR = "#0072B2", "#e6e6e6", "black"
+BAR_COLOUR, REST_COLOUR, TEXT_COLOUR, PAGE_COLOUR = "#0072B2", "#cccccc", "black", "#eeeeee"
 
 
 def save_reconstruction_sheet(
@@ -128,7 +128,7 @@ def _draw_sheet(labels: Sequence[str], rows: list[list[np.ndarray]], headings: S
     label_width = max(int(measure.multiline_textbbox((0, 0), label, font=font)[2]) for label in labels) + 2 * GAP
     column = max([width, *(int(font.getlength(heading)) + 1 for heading in headings)]) + GAP
     size = (label_width + len(headings) * column, LINE_PIXELS + GAP + len(rows) * (height + GAP))
-    sheet = image.new("RGB", size, "white")
+    sheet = image.new("RGB", size, PAGE_COLOUR)
     pen = draw.Draw(sheet)
     for j, heading in enumerate(headings):
         pen.text((label_width + j * column, GAP // 2), heading, fill=TEXT_COLOUR, font=font)
@@ -156,7 +156,7 @@ def _draw_steps(steps: Iterable[FilmStep], n_scores: int) -> "Iterator[Image]":
         scale = _scale(left, PANEL_PIXELS)
         height, width = scale * size[0], scale * size[1]
         strip = LINE_PIXELS * (1 + n_scores) + GAP
-        picture = image.new("RGB", (2 * width, _even(LINE_PIXELS + height + strip)), "white")
+        picture = image.new("RGB", (2 * width, _even(LINE_PIXELS + height + strip)), PAGE_COLOUR)
         for column, heading, pixels in ((0, "events", left), (width, "reconstruction", right)):
             picture.paste(image.fromarray(_enlarge(pixels, scale)), (column, LINE_PIXELS))
             draw.Draw(picture).text((column + GAP, 1), heading, fill=TEXT_COLOUR, font=font)

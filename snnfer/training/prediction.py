@@ -8,6 +8,7 @@ import torch
 from snnfer.datasets.manifest import Box
 from snnfer.errors import DatasetError, SnnferError
 from snnfer.events import EventStream
+from snnfer.models import WindowClassifier
 from snnfer.training.checkpoint import TrainedModel
 
 
@@ -52,6 +53,7 @@ def predict_recording(
 
     Returns:
         Scores for every window that holds at least one whole step; the last one may be cut by the recording's end.
+        Probabilities for classifiers of windows (`WindowClassifier`), what the network gives for others.
 
     Raises:
         DatasetError: the recording is shorter than one step.
@@ -60,17 +62,28 @@ def predict_recording(
     n_steps = max(1, round(span_us / step_us))
     if hop_us <= 0:
         raise SnnferError(f"a hop of {hop_us} us", expected="more than 0")
-    if stream.duration_us < step_us:
-        raise DatasetError(
-            f"the recording lasts {stream.duration_us / 1e3:.1f} ms",
-            expected=f"at least one step of {step_us / 1e3:.0f} ms",
-        )
+    check_duration(stream, step_us)
     reader = replace(trained.input, n_steps=n_steps)
     starts = np.arange(0, stream.duration_us - step_us + 1, hop_us)
     scores, ends = [], []
     for start in starts:
         n_valid = int(min(n_steps, (stream.duration_us - start) // step_us))
-        x = reader(stream, t_start_us=stream.t_start_us + int(start), n_valid=n_valid, box=box)
-        scores.append(trained.model(trained.normalise(x[:n_valid, None]))[0].numpy())
+        start_us, origin_us = stream.t_start_us + int(start), stream.t_start_us
+        x = reader(stream, t_start_us=start_us, n_valid=n_valid, box=box, t_origin_us=origin_us)
+        scores.append(to_scores(trained, trained.model(trained.normalise(x[:n_valid, None])))[0].numpy())
         ends.append(int(start) + n_valid * step_us)
     return RecordingScores(starts, np.array(ends), np.stack(scores), trained.class_names)
+
+
+def to_scores(trained: TrainedModel, output: torch.Tensor) -> torch.Tensor:
+    """Output of a network ``[N, K]`` as scores: probabilities for classifiers of windows, votes as they are."""
+    return output.softmax(1) if isinstance(trained.model, WindowClassifier) else output
+
+
+def check_duration(stream: EventStream, step_us: int) -> None:
+    """Raise `DatasetError` if a recording is shorter than one step."""
+    if stream.duration_us < step_us:
+        raise DatasetError(
+            f"the recording lasts {stream.duration_us / 1e3:.1f} ms",
+            expected=f"at least one step of {step_us / 1e3:.0f} ms",
+        )
