@@ -181,7 +181,8 @@ class SubmanifoldConv2d(nn.Module):
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.stride = stride
-        self.weight = nn.Parameter(torch.empty(out_channels, in_channels, 3, 3))
+        channels_last = torch.empty(out_channels, 3, 3, in_channels)  # so that `kernel_matrix` need not copy
+        self.weight = nn.Parameter(channels_last.movedim(3, 1))
         nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))
 
     def forward(self, x: ActiveMap) -> ActiveMap:
