@@ -12,7 +12,7 @@ from snnfer.errors import ConfigError
 from snnfer.training.augmentation import random_flip, random_rotation, random_shift
 from snnfer.training.checkpoint import normalise
 from snnfer.training.config import TrainConfig
-from snnfer.training.trainer import check_loss, seed_step
+from snnfer.training.trainer import seed_step
 
 Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
@@ -70,7 +70,6 @@ class ClipClassifier(lightning.LightningModule):
         seed_step(self.seed, self.global_step * accumulate + batch_index % accumulate)
         x, labels, lengths = batch
         loss = self._loss(self(self._augment(x), lengths), labels)
-        check_loss(loss, epoch=self.current_epoch, learning_rate=self.config.learning_rate)
         self.log("train_loss", loss, batch_size=len(labels), on_step=False, on_epoch=True, sync_dist=True)
         return loss if accumulate == 1 else loss * self._share(len(labels), batch_index)
 

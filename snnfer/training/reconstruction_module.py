@@ -13,7 +13,7 @@ from snnfer.training.augmentation import random_flip
 from snnfer.training.checkpoint import normalise
 from snnfer.training.config import ReconstructionConfig
 from snnfer.training.losses import discriminator_loss, generator_loss, negative_elbo
-from snnfer.training.trainer import check_loss, seed_step
+from snnfer.training.trainer import seed_step
 
 Pairs = tuple[torch.Tensor, torch.Tensor]  # input [N, C, H, W] raw, target [N, C_out, H, W] uint8
 Part = tuple[torch.Tensor, torch.Tensor, float]  # input and target [1, N, C, H, W], share of the batch
@@ -71,7 +71,6 @@ class ReconstructionModule(lightning.LightningModule):
         seed_step(self.seed, self._step * self.config.accumulate + part)
 
     def _backward(self, loss: torch.Tensor) -> torch.Tensor:
-        check_loss(loss, epoch=self.current_epoch, learning_rate=self.config.learning_rate)
         self.manual_backward(loss)
         return loss.detach()
 

@@ -108,17 +108,6 @@ def seed_step(seed: int, step: int) -> None:
     torch.manual_seed(derived_seed(seed, step) ^ (_world()[0] << 40))
 
 
-def check_loss(loss: torch.Tensor, *, epoch: int, learning_rate: float) -> None:
-    """Raise `SnnferError` if the loss is not a finite number."""
-    if not torch.isfinite(loss).all():
-        raise SnnferError(
-            f"the training loss is {float(loss.detach().sum())} in epoch {epoch + 1}",
-            expected="a finite number",
-            cause=f"the learning rate {learning_rate:g} is too high",
-            fix=f"train with a smaller train.learning_rate, such as {learning_rate / 10:g}",
-        )
-
-
 class SafetensorsIO(CheckpointIO):
     """Lightning checkpoints as safetensors, written atomically."""
 
@@ -147,20 +136,36 @@ class _Checkpoint(ModelCheckpoint):
 
 
 class _Report(Callback):
-    """Passes each epoch's loss on: to a function, or to a queue that another process reads."""
+    """Passes each epoch's loss on, or the error it ends with: to a function, or to a queue for another process."""
 
     def __init__(self, send: Callable[[Any], None]) -> None:
         self._send = send
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Arrive in a process of its own, which is to be as quiet as the one that started it."""
+        self.__dict__.update(state)
+        _silence()
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         if trainer.is_global_zero:
             self._send((trainer.current_epoch + 1, float(trainer.callback_metrics["train_loss"])))
 
-    def on_exception(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
+    def on_before_backward(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, loss: torch.Tensor
     ) -> None:
-        if isinstance(exception, SnnferError):
-            self._send(exception)
+        if not torch.isfinite(loss).all():
+            error = _not_finite(loss, trainer.current_epoch, pl_module.config.learning_rate)  # type: ignore[union-attr]
+            self._send(error)
+            raise error
+
+
+def _not_finite(loss: torch.Tensor, epoch: int, learning_rate: float) -> SnnferError:
+    return SnnferError(
+        f"the training loss is {float(loss.detach().sum())} in epoch {epoch + 1}",
+        expected="a finite number",
+        cause=f"the learning rate {learning_rate:g} is too high",
+        fix=f"train with a smaller train.learning_rate, such as {learning_rate / 10:g}",
+    )
 
 
 @contextmanager
@@ -200,9 +205,10 @@ def _spawns(config: TrainConfig | ReconstructionConfig) -> bool:
 
 
 def _strategy(config: TrainConfig | ReconstructionConfig, module: lightning.LightningModule) -> str:
-    """Lightning's name; where a step trains one network after the other, each is unused half of the time."""
+    """Lightning's name; where a step trains two networks in turn, each is unused half of the time."""
     name = "ddp_spawn" if _spawns(config) else config.strategy
-    return name if name == "auto" or module.automatic_optimization else f"{name}_find_unused_parameters_true"
+    in_turn = name != "auto" and getattr(module, "discriminator", None) is not None
+    return f"{name}_find_unused_parameters_true" if in_turn else name
 
 
 def _world() -> tuple[int, int]:
@@ -239,18 +245,24 @@ def _shape(shapes: dict[str, tuple[int, ...]], name: str) -> str:
     return f"'{name}' of shape {list(shapes[name])}" if name in shapes else f"no '{name}'"
 
 
+_LOGGERS = ("lightning.pytorch", "lightning.fabric", "pytorch_lightning", "lightning.pytorch.utilities.rank_zero")
+
+
 @contextmanager
 def _quiet_lightning() -> Iterator[None]:
     """Keep Lightning's notes about hardware and loaders from the user's terminal while training."""
-    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric", "pytorch_lightning")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
+    levels = {name: logging.getLogger(name).level for name in _LOGGERS}
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module=r"(lightning|pytorch_lightning)\.")
-            warnings.filterwarnings("ignore", message=".*(GPU available|num_workers|Checkpoint directory).*")
+            _silence()
             yield
     finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
+
+
+def _silence() -> None:
+    for name in _LOGGERS:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module=r"(lightning|pytorch_lightning)\.")
+    warnings.filterwarnings("ignore", message=".*(GPU available|num_workers|Checkpoint directory).*")
