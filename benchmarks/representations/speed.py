@@ -1,11 +1,15 @@
-"""Speed of CountFrames beside tonic's ToFrame and eventcv's count, as their users would write them.
+"""Speed of CountFrames beside tonic and eventcv, as their users would write them, and of all representations.
 
     python benchmarks/representations/speed.py --rounds 9 --out benchmarks/results/count_frames.md
+    python benchmarks/representations/speed.py --all --rounds 5 --out benchmarks/results/representations.md
 
 One thread, processor time (user and system), all candidates alternating in one process: A B C A B C. Shown is the
 median over rounds and the range, in million events per second. Events are in memory in each library's own form
 beforehand. All count the events of 33 ms windows and add up the counts. For tonic, numpy crops and rescales the
 coordinates, because ToFrame does not. eventcv has no sequence of windows, so that its users loop over them.
+
+With `--all` every registered representation and the learned EST turn the same stream into tensors. What limits those
+of many channels is the memory of the tensor, not the events, so that windows per second are shown as well.
 """
 
 import argparse
@@ -13,17 +17,19 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from importlib import metadata
 
 import numpy as np
 import torch
 
 from snnfer.events import EventStream
-from snnfer.representations import CountFrames
+from snnfer.representations import TIE, CountFrames, LearnedEST, list_representations
+from snnfer.representations import create_representation as create
 
 WINDOW_US = 33_000
 Candidate = Callable[[], int]
-"""Counts the frames and returns how many events they hold."""
+"""Counts the frames and returns how many events they hold; with `--all`, makes a tensor and returns its windows."""
 
 
 def face_like(n_events: int, width: int, height: int, duration_us: int) -> EventStream:
@@ -96,6 +102,51 @@ def cropped_and_resized() -> tuple[str, int, dict[str, tuple[Candidate, str]]]:
     )
 
 
+def every_representation(
+    width: int, height: int, per_window: int, n_windows: int
+) -> tuple[str, int, dict[str, tuple[Candidate, str]]]:
+    """Every registered representation of the whole sensor, other kernels and crops, and the learned EST."""
+    stream = face_like(per_window * n_windows, width, height, WINDOW_US * n_windows)
+    side = height * 2 // 3
+    box = ((width - side) // 2, (height - side) // 2, side, side)
+    chosen = {name: create(name, window_us=WINDOW_US) for name in list_representations()}
+    chosen |= {
+        "tie, kernel t0": TIE(WINDOW_US, kernel="t0"),
+        "tie, origin 10 s earlier": TIE(WINDOW_US),
+        "tie, face to 256 x 256": TIE(WINDOW_US, size=(256, 256)),
+    }
+    options = {
+        "tie, origin 10 s earlier": {"t_origin_us": stream.t_start_us - 10_000_000},
+        "tie, face to 256 x 256": {"box": box},
+    }
+    candidates: dict[str, tuple[Candidate, str]] = {}
+    for name, representation in chosen.items():
+        run = partial(representation, stream, **options.get(name, {}))
+        candidates[name] = (partial(count_tensor, run), f"{representation.n_channels}")
+    starts = [stream.t_start_us + k * WINDOW_US for k in range(n_windows)]
+    samples = [stream.slice_time(t, t + WINDOW_US) for t in starts]
+    learned = LearnedEST((height, width))
+
+    def forward() -> int:
+        with torch.no_grad():
+            return sum(len(learned([sample])) for sample in samples)
+
+    def forward_and_backward() -> int:
+        for sample in samples:
+            learned([sample]).sum().backward()
+        return len(samples)
+
+    candidates["LearnedEST"] = (forward, "18")
+    candidates["LearnedEST with its gradient"] = (forward_and_backward, "18")
+    title = f"{width} x {height}, {per_window:,} events in each of {n_windows} windows of {WINDOW_US / 1000:.0f} ms"
+    return title, len(stream), candidates
+
+
+def count_tensor(run: Callable[[], torch.Tensor]) -> int:
+    """Windows of the tensor."""
+    return len(run())
+
+
 def as_tonic(stream: EventStream) -> np.ndarray:
     """tonic's structured array."""
     events = np.empty(len(stream), [("x", "i8"), ("y", "i8"), ("t", "i8"), ("p", "i8")])
@@ -123,28 +174,61 @@ def measure(candidates: dict[str, tuple[Candidate, str]], rounds: int) -> tuple[
     return times, counted
 
 
-def main() -> None:
-    """Measure both cases and print, or write, the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--out", help="markdown file to write")
-    args = parser.parse_args()
-    torch.set_num_threads(1)
+def compare_counts(rounds: int) -> list[str]:
+    """CountFrames beside its peers."""
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("numpy", "torch", "tonic", "eventcv"))
     lines = [
         "# CountFrames: million events per second on one thread",
         "",
-        f"`python benchmarks/representations/speed.py --rounds {args.rounds}`: processor time, median (range) over",
+        f"`python benchmarks/representations/speed.py --rounds {rounds}`: processor time, median (range) over",
         f"rounds, candidates alternating. Python {platform.python_version()}, {versions}, {platform.machine()}.",
     ]
     for case in (whole_sensor, cropped_and_resized):
         title, n_events, candidates = case()
-        times, counted = measure(candidates, args.rounds)
+        times, counted = measure(candidates, rounds)
         lines += ["", f"## {title}", "", "| | Mev/s | events counted | |", "|---|---|---|---|"]
-        for name, (_, note) in candidates.items():
-            speeds = sorted(n_events / seconds / 1e6 for seconds in times[name])
-            shown = f"{statistics.median(speeds):.1f} ({speeds[0]:.1f} to {speeds[-1]:.1f})"
-            lines.append(f"| {name} | {shown} | {counted[name]:,} | {note} |")
+        lines += [
+            f"| {name} | {speed(n_events, times[name])} | {counted[name]:,} | {note} |"
+            for name, (_, note) in candidates.items()
+        ]
+    return lines
+
+
+def compare_representations(rounds: int) -> list[str]:
+    """All representations at two sensors."""
+    lines = [
+        "# Representations: million events per second on one thread",
+        "",
+        f"`python benchmarks/representations/speed.py --all --rounds {rounds}`: processor time, median (range) over",
+        f"rounds, candidates alternating. Python {platform.python_version()}, numpy {metadata.version('numpy')},",
+        f"torch {metadata.version('torch')}, {platform.machine()}. Output float32 at the size of the",
+        "sensor unless said otherwise.",
+    ]
+    for case in ((346, 260, 20_000, 10), (1280, 720, 100_000, 3)):
+        title, n_events, candidates = every_representation(*case)
+        times, made = measure(candidates, rounds)
+        lines += ["", f"## {title}", "", "| | channels | Mev/s | windows/s |", "|---|---|---|---|"]
+        for name, (_, channels) in candidates.items():
+            per_s = made[name] / statistics.median(times[name])
+            lines.append(f"| {name} | {channels} | {speed(n_events, times[name])} | {per_s:,.0f} |")
+    return lines
+
+
+def speed(n_events: int, seconds: list[float]) -> str:
+    """Median (range) in million events per second."""
+    speeds = sorted(n_events / s / 1e6 for s in seconds)
+    return f"{statistics.median(speeds):.1f} ({speeds[0]:.1f} to {speeds[-1]:.1f})"
+
+
+def main() -> None:
+    """Measure and print, or write, the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--all", action="store_true", help="all representations instead of CountFrames and its peers")
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--out", help="markdown file to write")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    lines = (compare_representations if args.all else compare_counts)(args.rounds)
     text = "\n".join(lines) + "\n"
     print(text)
     if args.out:
