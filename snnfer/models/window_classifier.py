@@ -21,6 +21,8 @@ class WindowClassifier(nn.Module):
 
     Streaming keeps the features of the last ``n - 1`` windows, so that each window is encoded once. In evaluation mode
     encoder and LSTM work step by step, and any cut of a clip into chunks gives the same bits.
+    In training mode all windows go through the encoder together; padded windows then count in the batch statistics of
+    its normalisation, so train on windows without padding (`snnfer.datasets.WindowSamples`).
 
     Args:
         encoder: Network from ``[B, C, H, W]`` to ``[B, n_features]``, with `config` (among it `in_channels` and

@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
 from snnfer.errors import CheckpointError, ConfigError, ShapeError, SnnferError
 from snnfer.models import PatchDiscriminator, UNetEncoder, create_model, encoder_from
@@ -39,6 +40,17 @@ def functional_encoder(x, state):
         x = torch.where(x > 0, x, 0.2 * x)
         skips.append(x)
     return F.conv2d(x, state["bottleneck.weight"], state["bottleneck.bias"], stride=2, padding=1).clamp(min=0), skips
+
+
+def test_golden_sizes():
+    with torch.device("meta"):
+        model, discriminator = create_model("evtransfer_lstm"), PatchDiscriminator()
+        with FlopCounterMode(display=False) as counter:
+            create_model("evtransfer").eval().forward_steps(torch.rand(1, 1, 3, 256, 256))
+    assert sum(p.numel() for p in model.encoder.parameters()) == 19_540_672
+    assert sum(p.numel() for p in model.lstm.parameters()) == 6_303_744
+    assert sum(p.numel() for p in discriminator.parameters()) == 6_965_441
+    assert counter.get_total_flops() // 2 == pytest.approx(2.018e9, rel=5e-4)  # multiply-accumulates of one image
 
 
 class TestUNet:
