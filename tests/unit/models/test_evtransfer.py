@@ -53,6 +53,18 @@ def test_golden_sizes():
     assert counter.get_total_flops() // 2 == pytest.approx(2.018e9, rel=5e-4)  # multiply-accumulates of one image
 
 
+def test_names_in_the_state_dict_are_a_format():
+    model = create_model("evtransfer_lstm", size=(16, 16), width=2, hidden=4, lstm_layers=1)
+    norm = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+    expected = {f"encoder.blocks.{i}.conv.{key}" for i in range(3) for key in ("weight", "bias")}
+    expected |= {f"encoder.blocks.{i}.norm.{key}" for i in (1, 2) for key in norm}
+    expected |= {
+        f"{layer}.{key}" for layer in ("encoder.bottleneck", "classifier.0", "classifier.3") for key in norm[:2]
+    }
+    expected |= {f"lstm.{key}_{gate}_l0" for key in ("weight", "bias") for gate in ("ih", "hh")}
+    assert set(model.state_dict()) == expected
+
+
 class TestUNet:
     def test_encoder_equals_functional_calls(self):
         encoder = make_model("evtransfer").encoder
