@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from typing import Any
 
 import numpy as np
 import pytest
@@ -39,7 +40,7 @@ BACKGROUND = {"polarity_image": 127}
 """Value of a pixel without events, where it is not 0."""
 
 
-def origin_of(representation, time_us):
+def origin_of(representation, time_us) -> dict[str, Any]:
     """Keeps time zero where it is when the windows of a call move."""
     return {"t_origin_us": time_us} if representation.needs_origin else {}
 
@@ -67,7 +68,7 @@ class TestRepresentation:
         for twin in (copy.deepcopy(representation), pickle.loads(pickle.dumps(representation))):
             assert torch.equal(twin(stream_of()), representation(stream_of()))
         with pytest.raises(AttributeError):
-            representation.window_us = 5
+            representation.window_us = 5  # type: ignore[misc]
 
     def test_does_not_change_its_input(self, name):
         stream = stream_of()
