@@ -23,7 +23,16 @@ def samples() -> Path:
 @pytest.fixture
 def toy_manifest(tmp_path: Path) -> Path:
     """Folder with a manifest of 3 subjects x 3 Action Units x 2 clips: each class moves another corner of the image."""
-    folder = tmp_path / "toy"
+    return _write_toy_manifest(tmp_path / "toy")
+
+
+@pytest.fixture(scope="module")
+def module_toy_manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, one folder for all tests of a module."""
+    return _write_toy_manifest(tmp_path_factory.mktemp("data") / "toy")
+
+
+def _write_toy_manifest(folder: Path) -> Path:
     folder.mkdir()
     rows = ["subject,au,sensor,path,t_start_us,t_end_us"]
     for s, subject in enumerate(("anna", "ben", "cleo")):

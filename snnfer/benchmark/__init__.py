@@ -4,13 +4,29 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from snnfer.benchmark.config import BenchmarkConfig, load_config
+    from snnfer.benchmark.config import BenchmarkConfig
+    from snnfer.benchmark.kinds import load_config, run
+    from snnfer.benchmark.reconstruction.config import ReconstructionBenchmarkConfig
     from snnfer.benchmark.report import write_report
-    from snnfer.benchmark.runner import run
+    from snnfer.benchmark.transfer.config import TransferConfig
 
-__all__ = ["BenchmarkConfig", "load_config", "run", "write_report"]
+__all__ = [
+    "BenchmarkConfig",
+    "ReconstructionBenchmarkConfig",
+    "TransferConfig",
+    "load_config",
+    "run",
+    "write_report",
+]
 
-_HOME = {"BenchmarkConfig": "config", "load_config": "config", "run": "runner", "write_report": "report"}
+_HOME = {
+    "BenchmarkConfig": "config",
+    "ReconstructionBenchmarkConfig": "reconstruction.config",
+    "TransferConfig": "transfer.config",
+    "load_config": "kinds",
+    "run": "kinds",
+    "write_report": "report",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,12 +1,9 @@
 """Settings of a benchmark: data x protocol x models x modalities x seeds."""
 
-import os
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from snnfer._config import added, apply_overrides, build_config, config_hash, read_yaml
+from snnfer._config import added, build_config, config_hash
 from snnfer._registry import look_up
 from snnfer.datasets import N_CHANNELS, ClipInput
 from snnfer.errors import ConfigError
@@ -170,17 +167,3 @@ class BenchmarkConfig:
     def inner_subjects(self) -> int:
         """Most validation subjects that any model sets aside."""
         return max(self.train_config(model).validation_subjects for model in self.models)
-
-
-def load_config(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> BenchmarkConfig:
-    """Read a benchmark config from YAML and apply dotted overrides.
-
-    Relative ``data.root`` is taken from the current folder, as on the command line.
-
-    Raises:
-        ConfigError: the file is missing or not YAML, or a key or value does not fit.
-    """
-    values = apply_overrides(read_yaml(path), overrides)
-    values.setdefault("name", Path(path).stem)
-    config = build_config(BenchmarkConfig, values, source=f"'{path}'")
-    return config if config.title else replace(config, title=config.name)

@@ -125,7 +125,12 @@ def run_job(
 
 def job_seed(job: Job) -> int:
     """Seed of a job: the same for every model and modality of a fold, different between folds and seeds."""
-    return zlib.crc32(f"{job.seed}/{job.fold.name}".encode())
+    return seed_of(job.seed, job.fold.name)
+
+
+def seed_of(seed: int, fold: str) -> int:
+    """Seed of everything random in one fold, different between folds and seeds."""
+    return zlib.crc32(f"{seed}/{fold}".encode())
 
 
 def prediction_rows(

@@ -1,7 +1,6 @@
 """Running a benchmark from its config to its report; complete work is never done twice."""
 
 import dataclasses
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 
 from snnfer._files import write_json
 from snnfer._optional import require
-from snnfer.benchmark.config import BenchmarkConfig, load_config
+from snnfer.benchmark.config import BenchmarkConfig
 from snnfer.benchmark.controls import control_rows
 from snnfer.benchmark.data import load_dataset, load_tensors
 from snnfer.benchmark.jobs import Job, JobTask, list_jobs, predictions_schema, select_folds, write_predictions
@@ -20,36 +19,10 @@ from snnfer.datasets import ClipTensors, split_hash
 from snnfer.errors import ProtocolError
 
 
-def run(
-    config: BenchmarkConfig | str | os.PathLike[str],
-    *,
-    overrides: Sequence[str] = (),
-    out: str | os.PathLike[str] = "runs",
-    jobs: int = 1,
-    shard: tuple[int, int] = (1, 1),
-    command: str = "",
-) -> Path:
-    """Run (or complete) a benchmark and write its report.
-
-    Args:
-        config: A config, or the path of a YAML file.
-        overrides: Dotted changes to a YAML file, such as ``train.epochs=5``.
-        out: Folder that holds the run folders.
-        jobs: Processes that train at the same time.
-        shard: ``(i, n)`` runs every n-th job, beginning with the i-th (counted from 1), for job arrays.
-        command: Recorded in the manifest as the way to reproduce the run.
-
-    Returns:
-        The run folder: ``manifest.json``, ``predictions.parquet``, ``metrics.json``, ``ops.json``, ``report.html``,
-        ``figures/`` and one folder per job under ``jobs/``.
-
-    Raises:
-        ConfigError: the config does not fit, or another process is at work on the same run.
-        DatasetError: the data cannot be used.
-    """
-    settings = config if isinstance(config, BenchmarkConfig) else load_config(config, overrides)
+def run_recognition(settings: BenchmarkConfig, *, out: Path, jobs: int, shard: tuple[int, int], command: str) -> Path:
+    """Run (or complete) a benchmark of clip classifiers; see `snnfer.benchmark.run`."""
     data = load_dataset(settings.data, jobs=jobs)
-    run_dir = Path(out) / settings.run_id
+    run_dir = out / settings.run_id
     run_dir.mkdir(parents=True, exist_ok=True)
     with only_one_process(run_dir, shard):
         folds = select_folds(settings, data.subjects, settings.inner_subjects())

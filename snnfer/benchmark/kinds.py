@@ -1,0 +1,78 @@
+"""The kinds of benchmarks: which config a YAML file is, and what runs it."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from snnfer._config import apply_overrides, build_config, read_yaml
+from snnfer._registry import look_up
+from snnfer.benchmark.config import BenchmarkConfig
+from snnfer.benchmark.reconstruction.config import ReconstructionBenchmarkConfig
+from snnfer.benchmark.transfer.config import TransferConfig
+
+AnyConfig = BenchmarkConfig | ReconstructionBenchmarkConfig | TransferConfig
+
+CONFIGS: dict[str, Any] = {
+    "recognition": BenchmarkConfig,
+    "reconstruction": ReconstructionBenchmarkConfig,
+    "transfer": TransferConfig,
+}
+
+
+def load_config(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> AnyConfig:
+    """Read a benchmark config from YAML and apply dotted overrides; the key ``kind`` says which settings it has.
+
+    Relative ``data.root`` is taken from the current folder, as on the command line.
+
+    Raises:
+        ConfigError: the file is missing or not YAML, or a key or value does not fit.
+    """
+    values = apply_overrides(read_yaml(path), overrides)
+    values.setdefault("name", Path(path).stem)
+    kind = look_up(CONFIGS, str(values.get("kind", "recognition")), kind="kind of benchmark")
+    config = build_config(kind, values, source=f"'{path}'")
+    return config if config.title else replace(config, title=config.name)
+
+
+def run(
+    config: AnyConfig | str | os.PathLike[str],
+    *,
+    overrides: Sequence[str] = (),
+    out: str | os.PathLike[str] = "runs",
+    jobs: int = 1,
+    shard: tuple[int, int] = (1, 1),
+    command: str = "",
+) -> Path:
+    """Run (or complete) a benchmark and write its report.
+
+    Args:
+        config: A config, or the path of a YAML file.
+        overrides: Dotted changes to a YAML file, such as ``train.epochs=5``.
+        out: Folder that holds the run folders.
+        jobs: Processes that train at the same time.
+        shard: ``(i, n)`` runs the i-th of n parts (counted from 1), for job arrays.
+        command: Recorded in the manifest as the way to reproduce the run.
+
+    Returns:
+        The run folder: ``manifest.json``, the tables of predictions, ``metrics.json``, ``report.html``, ``figures/``
+        and one folder per job under ``jobs/``.
+
+    Raises:
+        ConfigError: the config does not fit, or another process is at work on the same run.
+        DatasetError: the data cannot be used.
+    """
+    settings = load_config(config, overrides) if isinstance(config, str | os.PathLike) else config
+    options: dict[str, Any] = {"out": Path(out), "jobs": jobs, "shard": shard, "command": command}
+    if isinstance(settings, TransferConfig):
+        from snnfer.benchmark.transfer.runner import run_transfer
+
+        return run_transfer(settings, **options)
+    if isinstance(settings, ReconstructionBenchmarkConfig):
+        from snnfer.benchmark.reconstruction.runner import run_reconstruction
+
+        return run_reconstruction(settings, **options)
+    from snnfer.benchmark.runner import run_recognition
+
+    return run_recognition(settings, **options)
