@@ -14,7 +14,7 @@ def finding(manifest: Mapping[str, Any], metrics: Mapping[str, Any]) -> tuple[st
     if not networks:
         return "No network of this run has been tested yet; only the controls below are complete.", ""
     best = max(networks, key=lambda network: network["top1"]["estimate"])
-    rest = [_probe(best, metrics), _differences(metrics), _synthetic(manifest)]
+    rest = [_probe(best, metrics), _differences(metrics), synthetic_text(manifest)]
     return _best(best, manifest, metrics), " ".join(part for part in rest if part)
 
 
@@ -27,17 +27,22 @@ def cautions(manifest: Mapping[str, Any], metrics: Mapping[str, Any]) -> list[st
             "scores."
         )
     found += [_permuted(network, metrics["chance"]["top1"]) for network in of_variant(metrics, "label_permuted")]
-    n_subjects = max(network["n_subjects"] for network in metrics["networks"])
-    if n_subjects < 2:
-        found.append("One held-out subject: there are no intervals, and nothing can be said about other people.")
-    elif n_subjects < FEW_SUBJECTS:
-        found.append(
-            f"Only {n_subjects} held-out subjects: the intervals are rough and somewhat too narrow (for 7 subjects, a "
-            f"95{NBSP}% interval holds the true value in about 87{NBSP}% of simulated studies)."
-        )
+    found += few_subjects(max(network["n_subjects"] for network in metrics["networks"]))
     if manifest["notes"]:
         found.append(str(manifest["notes"]))
     return found
+
+
+def few_subjects(n_subjects: int) -> list[str]:
+    """What a small number of held-out subjects means, if it is small."""
+    if n_subjects < 2:
+        return ["One held-out subject: there are no intervals, and nothing can be said about other people."]
+    if n_subjects < FEW_SUBJECTS:
+        return [
+            f"Only {n_subjects} held-out subjects: the intervals are rough and somewhat too narrow (for 7 subjects, a "
+            f"95{NBSP}% interval holds the true value in about 87{NBSP}% of simulated studies)."
+        ]
+    return []
 
 
 def _best(best: Mapping[str, Any], manifest: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
@@ -105,7 +110,8 @@ def _count(n: int) -> str:
     return "one comparison" if n == 1 else f"{n} comparisons"
 
 
-def _synthetic(manifest: Mapping[str, Any]) -> str:
+def synthetic_text(manifest: Mapping[str, Any]) -> str:
+    """What scores on synthetic data do not say; empty for recordings."""
     if manifest["data"]["kind"] != "synthetic":
         return ""
     text = (

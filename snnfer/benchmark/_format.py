@@ -5,6 +5,8 @@ from typing import Any
 
 NBSP = "\u00a0"
 MISSING = "n/a"
+DASH = "\u2013"
+NOT_COMPARABLE = "Not comparable with scores of people who were not seen in training."
 
 
 def percent(share: float | None) -> str:
@@ -27,6 +29,32 @@ def with_interval(score: Mapping[str, float | None]) -> str:
     if score["low"] is None:
         return percent(score["estimate"])
     return f"{percent(score['estimate'])} [{percent(score['low'])}, {percent(score['high'])}]"
+
+
+def value_with_interval(score: Mapping[str, float | None] | None, decimals: int) -> str:
+    """A value in its own unit with its interval, a dash where there is none.
+
+    Examples:
+        >>> value_with_interval({"estimate": 27.983, "low": 26.5, "high": 29.25}, 1), value_with_interval(None, 1)
+        ('28.0 [26.5, 29.2]', '\u2013')
+    """
+    if score is None or score["estimate"] is None:
+        return DASH
+    if score["low"] is None:
+        return f"{score['estimate']:.{decimals}f}"
+    return f"{score['estimate']:.{decimals}f} [{score['low']:.{decimals}f}, {score['high']:.{decimals}f}]"
+
+
+def difference_text(test: Mapping[str, Any]) -> str:
+    """A difference of shares with its interval, in percentage points.
+
+    Examples:
+        >>> difference_text({"difference": 0.1, "low": -0.02, "high": 0.2})
+        '+10.0 [-2.0, +20.0]'
+    """
+    difference, low, high = (test[name] for name in ("difference", "low", "high"))
+    interval = "" if low is None else f" [{100 * low:+.1f}, {100 * high:+.1f}]"
+    return f"{100 * difference:+.1f}{interval}"
 
 
 def p_text(p: float) -> str:

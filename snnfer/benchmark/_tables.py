@@ -1,22 +1,37 @@
 """Tables of a report, as text cells made from the numbers in ``metrics.json`` and ``ops.json``."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from snnfer.benchmark._format import MISSING, network_name, of_variant, p_text, percent, with_interval
+from snnfer.benchmark._format import (
+    MISSING,
+    NOT_COMPARABLE,
+    difference_text,
+    network_name,
+    of_variant,
+    p_text,
+    percent,
+    with_interval,
+)
 from snnfer.datasets import ACTION_UNITS
 from snnfer.plot.style import si
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table of text; the first `n_names` columns are names, the rest are values."""
+    """A table of text; the first `n_names` columns are names, the rest are values; rows in `strong` stand out."""
 
     header: list[str]
     rows: list[list[str]]
     n_names: int = 1
     notes: tuple[str, ...] = ()
+    strong: tuple[int, ...] = ()
+
+
+def labelled(table: Table, *, comparable: bool) -> Table:
+    """The table, with what must stand below each table of a run that is not comparable."""
+    return table if comparable else replace(table, notes=(NOT_COMPARABLE, *table.notes))
 
 
 def main_table(
@@ -67,7 +82,7 @@ def comparison_table(metrics: Mapping[str, Any]) -> Table:
     for test in metrics["comparisons"]:
         ties = test["n_subjects"] - test["n_better"] - test["n_worse"]
         rows.append([
-            network_name(test["a"]), network_name(test["b"]), _difference(test),
+            network_name(test["a"]), network_name(test["b"]), difference_text(test),
             f"{test['n_better']} / {test['n_worse']} / {ties}", p_text(test["p_value"]), p_text(test["p_holm"]),
             p_text(test["smallest_p_holm"]), "significant" if test["significant"] else "not significant",
         ])  # fmt: skip
@@ -123,12 +138,6 @@ def class_text(name: str) -> str:
 
 def _scores(network: Mapping[str, Any]) -> list[str]:
     return [with_interval(network["top1"]), *(percent(network[name]["estimate"]) for name in ("top3", "uf1", "uar"))]
-
-
-def _difference(test: Mapping[str, Any]) -> str:
-    difference, low, high = (test[name] for name in ("difference", "low", "high"))
-    interval = "" if low is None else f" [{100 * low:+.1f}, {100 * high:+.1f}]"
-    return f"{100 * difference:+.1f}{interval}"
 
 
 def _mean_sd(spread: Mapping[str, Any]) -> str:

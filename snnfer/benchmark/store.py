@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import pandas
 
 MANIFEST, PREDICTIONS, OPERATIONS, EXAMPLES = "manifest.json", "predictions.parquet", "ops.json", "examples.npz"
+RECONSTRUCTIONS = "reconstructions.parquet"
 COLUMNS = ("model", "modality", "variant", "seed", "fold", "subject", "clip", "y_true", "scores")
 REQUIRED = {"run_id": (), "class_names": (), "config": (), "data": ("name", "kind"), "protocol": ("name",)}
 OPTIONAL: dict[str, Any] = {

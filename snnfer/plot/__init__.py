@@ -9,6 +9,7 @@ from snnfer.plot.classes import plot_confusion_matrix, plot_recall
 from snnfer.plot.comparison import plot_operations, plot_subject_scores
 from snnfer.plot.over_time import plot_accuracy_over_time
 from snnfer.plot.style import figure_png, save_figure
+from snnfer.plot.trainings import plot_trainings
 
 __all__ = [
     "figure_png",
@@ -19,5 +20,6 @@ __all__ = [
     "plot_raster",
     "plot_recall",
     "plot_subject_scores",
+    "plot_trainings",
     "save_figure",
 ]

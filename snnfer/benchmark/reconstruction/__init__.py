@@ -1,0 +1,1 @@
+"""Reconstruction: intensity frames of faces from their events, scored image by image."""

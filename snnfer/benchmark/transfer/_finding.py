@@ -1,0 +1,117 @@
+"""What a transfer run found, in plain words made from its numbers; what they cannot decide is said as plainly."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from snnfer.benchmark._finding import few_subjects, synthetic_text
+from snnfer.benchmark._format import NBSP, NOT_COMPARABLE, of_variant, p_text, percent
+from snnfer.benchmark._statistics import ALPHA
+from snnfer.benchmark.transfer._systems import NETWORKS, network_text, training_text
+
+CLAIM = "scratch < transferred < fine-tuned"
+
+
+def finding(manifest: Mapping[str, Any], metrics: Mapping[str, Any]) -> tuple[str, str]:
+    """One paragraph, its first sentence apart: the best network, then what became of the claimed ordering."""
+    networks = of_variant(metrics, "standard")
+    if not networks:
+        return "No network of this run has been tested yet.", ""
+    best = max(networks, key=lambda network: network["window_top1"]["estimate"])
+    rest = [*ordering_sentences(metrics), synthetic_text(manifest)]
+    return _best(best, manifest, metrics), " ".join(part for part in rest if part)
+
+
+def cautions(manifest: Mapping[str, Any], metrics: Mapping[str, Any]) -> list[str]:
+    """What a reader must keep in mind, most important first."""
+    found = []
+    if not manifest["protocol"]["comparable"]:
+        found.append(f"{NOT_COMPARABLE} The same people were seen in training and in test.")
+    found += [_permuted(network, metrics["chance"]["top1"]) for network in of_variant(metrics, "label_permuted")]
+    if metrics["networks"]:
+        found += few_subjects(max(network["n_subjects"] for network in metrics["networks"]))
+    if manifest["notes"]:
+        found.append(str(manifest["notes"]))
+    return found
+
+
+def ordering_sentences(metrics: Mapping[str, Any]) -> list[str]:
+    """One sentence or two per system that has all three encoder trainings; one sentence if there is none."""
+    if not metrics["ordering"]:
+        return [f"The ordering {CLAIM} cannot be tested: the run lacks one of the three, or their common clips."]
+    return [_ordering(claim) for claim in metrics["ordering"]]
+
+
+def _ordering(claim: Mapping[str, Any]) -> str:
+    system = f"{claim['system']} ({NETWORKS[claim['system']]})" if claim["system"] in NETWORKS else claim["system"]
+    n, over = claim["n_subjects"], _over([step["representations"] for step in claim["steps"]])
+    subjects = f"{n} subject{'s' if n != 1 else ''}"
+    seen = _seen(claim["steps"])
+    if claim["verdict"] == "holds":
+        return (
+            f"For {system} the ordering {CLAIM} holds: {seen} ({over}, {subjects}, p = {p_text(claim['p_value'])} for "
+            "both steps together)."
+        )
+    if claim["verdict"] == "does not hold":
+        worst = min((step for step in claim["steps"] if step["difference"] < 0), key=lambda step: step["p_value"])
+        return (
+            f"For {system} the ordering {CLAIM} does not hold: {seen} ({over}, {subjects}, p = "
+            f"{p_text(worst['p_value'])} for the step that goes the other way)."
+        )
+    text = f"For {system} the ordering {CLAIM} cannot be decided with {subjects}: {seen} ({over}"
+    if claim["smallest_p"] >= ALPHA:
+        return (
+            f"{text}), but no difference of any size could have been significant here (the smallest possible p is "
+            f"{p_text(claim['smallest_p'])})."
+        )
+    return f"{text}), which is not significant (p = {p_text(claim['p_value'])} for both steps together)."
+
+
+def _over(representations: Sequence[Sequence[str]]) -> str:
+    first, second = representations
+    if first != second:
+        return "mean over the representations that each step has"
+    return f"mean over {len(first)} representations" if len(first) > 1 else first[0]
+
+
+def _seen(steps: Sequence[Mapping[str, Any]]) -> str:
+    return " and ".join(_step(step) for step in steps)
+
+
+def _step(step: Mapping[str, Any]) -> str:
+    a, b = training_text(step["a"]), training_text(step["b"])
+    if step["difference"] == 0:
+        return f"{a} equals {b}"
+    side = "above" if step["difference"] > 0 else "below"
+    return f"{a} is {percent(abs(step['difference']))} points {side} {b}"
+
+
+def _best(best: Mapping[str, Any], manifest: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
+    score, chance = best["window_top1"], metrics["chance"]["top1"]
+    kind = "Action Units" if all(name.startswith("AU") for name in metrics["class_names"]) else "classes"
+    people = "subjects that the tested network had never seen"
+    if not manifest["protocol"]["comparable"]:
+        people = "subjects, of whom the tested network may have seen other clips (not comparable)"
+    interval = ""
+    if score["low"] is not None:
+        level = round(100 * metrics["intervals"]["level"])
+        interval = f" ({level}{NBSP}% interval {percent(score['low'])} to {percent(score['high'])}{NBSP}%)"
+    text = (
+        f"On {manifest['data']['name']}, with {best['n_windows']:,} windows in {best['n_clips']} clips of "
+        f"{best['n_subjects']} {people}, the best network ({network_text(best)}) names the right one of "
+        f"{len(metrics['class_names'])} {kind} in {percent(score['estimate'])}{NBSP}% of windows{interval}; "
+        f"guessing would reach {percent(chance)}{NBSP}%"
+    )
+    if score["low"] is not None and score["low"] <= chance:
+        text += ", which lies inside that interval: this is not evidence that the network has learnt anything"
+    return text + "."
+
+
+def _permuted(network: Mapping[str, Any], chance: float) -> str:
+    score = network["window_top1"]
+    text = f"Trained on shuffled labels, {network_text(network)} reaches {percent(score['estimate'])}{NBSP}%"
+    if score["low"] is not None and score["low"] > chance:
+        return (
+            f"{text} of windows, above chance ({percent(chance)}{NBSP}%): look for classes of unequal size, or for "
+            "test clips that leak into training."
+        )
+    return f"{text} of windows, not above chance ({percent(chance)}{NBSP}%), as it should."
