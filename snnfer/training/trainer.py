@@ -15,7 +15,7 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.plugins.io import CheckpointIO
 from torch.utils.data import DataLoader, Sampler
 
-from snnfer.errors import CheckpointError, SnnferError
+from snnfer.errors import CheckpointError, ConfigError, SnnferError
 from snnfer.training.checkpoint import load_state, save_state
 from snnfer.training.config import ReconstructionConfig, TrainConfig
 
@@ -45,8 +45,10 @@ def run_trainer(
 
     Raises:
         CheckpointError: the checkpoint is damaged or belongs to another network.
+        ConfigError: this machine cannot do what the recipe asks for.
         SnnferError: the loss is no longer a number.
     """
+    _check_hardware(config)
     checkpoint = _resume_from(folder, module)
     callbacks: list[Callback] = [_Checkpoint(folder, filename="last", save_on_train_epoch_end=True)]
     if validation is not None:
@@ -198,6 +200,18 @@ def _reporting(config: TrainConfig | ReconstructionConfig, on_epoch: OnEpoch | N
         reader.join()
     if failure:
         raise raised[0] if raised else failure
+
+
+def _check_hardware(config: TrainConfig | ReconstructionConfig) -> None:
+    n_gpus = torch.cuda.device_count()
+    if n_gpus and config.devices > n_gpus:
+        raise ConfigError(f"train.devices = {config.devices}", expected=f"at most {n_gpus}, the GPUs of this machine")
+    if not n_gpus and config.precision == "16-mixed":
+        raise ConfigError(
+            "train.precision = 16-mixed without a GPU",
+            expected="32-true or bf16-mixed",
+            fix="set train.precision=bf16-mixed",
+        )
 
 
 def _spawns(config: TrainConfig | ReconstructionConfig) -> bool:

@@ -135,6 +135,15 @@ def test_half_precision_gives_nearly_the_same_float32_weights(windows, tmp_path,
     assert any(differing)
 
 
+def test_what_the_machine_cannot_do_is_refused(windows, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    with pytest.raises(ConfigError, match=r"16-mixed without a GPU; .*set train.precision=bf16-mixed"):
+        train(windows, tmp_path, precision="16-mixed")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(ConfigError, match="train.devices = 3; expected at most 2"):
+        train(windows, tmp_path, devices=3)
+
+
 def test_a_loss_that_is_no_number_stops_with_the_learning_rate(windows, tmp_path):
     with pytest.raises(SnnferError, match=r"training loss is (nan|inf) .*learning rate 1e\+30 is too high"):
         train(windows, tmp_path, learning_rate=1e30, epochs=5)

@@ -1,6 +1,5 @@
 """Training of reconstruction networks: each step is the textbook's, and interruption changes nothing."""
 
-import copy
 import os
 import signal
 import subprocess
@@ -8,7 +7,6 @@ import sys
 import time
 from contextlib import nullcontext
 
-import numpy as np
 import pytest
 import torch
 from torch.nn import functional
@@ -132,8 +130,8 @@ def test_training_brings_the_images_nearer_to_their_targets(pairs, tmp_path):
     longer = distance(
         train(pairs, tmp_path / "b", epochs=16, learning_rate=2e-3, on_epoch=lambda _, loss: losses.append(loss))
     )
-    assert longer < short / 2
-    assert losses[-1] < losses[0] / 2
+    assert longer < 0.7 * short
+    assert losses[-1] < 0.7 * losses[0]
 
 
 def test_the_images_do_not_depend_on_the_batch_size_and_the_targets_are_the_frames(pairs, tmp_path):
@@ -264,14 +262,18 @@ def test_impossible_recipes_are_refused(wrong):
 
 
 def test_a_flip_mirrors_input_and_target_together(pairs, tmp_path):
-    config = ReconstructionConfig(flip=1.0, batch_size=2, adversarial=False)
-    module = AdversarialModule(Plain(), config, n_channels=5, mean=(0.0, 0.0), std=(1.0, 1.0), seed=0)
-    seen = []
-    module._train_on = lambda parts: seen.extend(copy.deepcopy(parts)) or torch.zeros(())
-    module.log = lambda *args, **options: None
-    x, y = (torch.stack(values) for values in zip(pairs[0], pairs[1], strict=True))
-    module._fabric = None
-    module.__class__ = type("Alone", (AdversarialModule,), {"global_step": 0})
-    module.training_step((x, y), 0)
-    assert np.array_equal(seen[0][0][0], x.flip(-1).float())
-    assert np.allclose(seen[0][1][0], y.flip(-1) / 127.5 - 1)
+    class Mirrored(torch.utils.data.Dataset):
+        input, n_target_channels = pairs.input, pairs.n_target_channels
+
+        def __len__(self):
+            return len(pairs)
+
+        def __getitem__(self, index):
+            x, y = pairs[index]
+            return x.flip(-1), y.flip(-1)
+
+    # without dropout, whose random numbers the flips would displace
+    options = {"adversarial": False, "model_args": {"width": 4, "dropout": 0.0}, "epochs": 1}
+    flipped = train(pairs, tmp_path / "a", flip=1.0, **options)
+    mirrored = train(Mirrored(), tmp_path / "b", **options)
+    assert torch.equal(weights(flipped), weights(mirrored))
