@@ -93,7 +93,7 @@ def comparison_table(metrics: Mapping[str, Any]) -> Table:
     """Paired tests: encoder trainings of each system, then with against without LSTM."""
     level = round(100 * metrics["intervals"]["level"])
     header = ["a", "b", "representation", f"a - b (points) [{level} % interval]", "subjects a > b / a < b / tie", "p",
-              "p, Holm", "smallest possible p", "at 5 %"]  # fmt: skip
+              "p, Holm", "smallest possible p", "below 5 %"]  # fmt: skip
     rows = []
     for test in metrics["comparisons"]:
         names = test["representations"]
@@ -102,7 +102,7 @@ def comparison_table(metrics: Mapping[str, Any]) -> Table:
             *(f"{test[side]['system']}, {test[side]['encoder_training'].replace('_', '-')}" for side in "ab"),
             names[0] if len(names) == 1 else f"mean of {len(names)}", difference_text(test),
             f"{test['n_better']} / {test['n_worse']} / {ties}", p_text(test["p_value"]), p_text(test["p_holm"]),
-            p_text(test["smallest_p_holm"]), "significant" if test["significant"] else "not significant",
+            p_text(test["smallest_p_holm"]), "yes" if test["significant"] else "no",
         ])  # fmt: skip
     strong = tuple(i for i, test in enumerate(metrics["comparisons"]) if test["main"])
     return Table(header, rows, 3, strong=strong)

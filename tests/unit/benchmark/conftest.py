@@ -10,13 +10,14 @@ import pytest
 class Page(html.parser.HTMLParser):
     """What tests look at in a report.
 
-    ``tables`` (rows of cells) and ``notes`` (text of the first note below each) by label, ``links``, ``pictures``
-    (content of the images), ``tags``, ``ids`` and the running ``text``.
+    ``tables`` (rows of cells) and ``notes`` (text of the first note below each) by label, ``links``, ``images``
+    (attributes) and ``pictures`` (their content), ``tags``, ``ids`` and the running ``text``.
     """
 
     def __init__(self):
         super().__init__()
-        self.tables, self.notes, self.links, self.pictures = {}, {}, [], set()
+        self.tables, self.notes, self.links = {}, {}, []
+        self.images, self.pictures = [], set()
         self.tags, self.ids, self.text = set(), set(), ""
         self.label, self.cell, self.in_note = "", None, False
 
@@ -30,8 +31,9 @@ class Page(html.parser.HTMLParser):
         attrs = dict(attrs)
         self.tags.add(tag)
         self.ids.add(attrs.get("id"))
-        self.links += [attrs[name] for name in ("href", "src") if name in attrs]
+        self.links += [attrs[name] for name in ("href", "src", "srcset", "action") if name in attrs]
         if tag == "img":
+            self.images.append(attrs)
             self.pictures.add(base64.b64decode(attrs["src"].partition(",")[2]))
         if attrs.get("role") == "region":
             self.label = attrs["aria-label"]

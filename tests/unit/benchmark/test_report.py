@@ -1,7 +1,6 @@
 """The report of stored runs: numbers against direct recomputation, the page against its files, and its guards."""
 
 import base64
-import html.parser
 import json
 import re
 
@@ -157,58 +156,9 @@ def metrics(run_dir):
 
 
 @pytest.fixture(scope="module")
-def page(run_dir):
+def page(run_dir, parse_page):
     """Its page, parsed."""
-    return parse(run_dir / "report.html")
-
-
-class Page(html.parser.HTMLParser):
-    """Tables by label, links, images and the text of a page."""
-
-    def __init__(self):
-        super().__init__()
-        self.tables, self.links, self.images, self.tags, self.text, self.ids = {}, [], [], set(), "", set()
-        self.label, self.cell = "", None
-
-    def handle_starttag(self, tag, attrs):
-        attrs = dict(attrs)
-        self.tags.add(tag)
-        self.ids.add(attrs.get("id"))
-        self.links += [attrs[name] for name in ("href", "src", "srcset", "action") if name in attrs]
-        if tag == "img":
-            self.images.append(attrs)
-        if attrs.get("role") == "region":
-            self.label = attrs["aria-label"]
-        if tag == "table":
-            self.tables[self.label] = []
-        if tag == "tr":
-            self.tables[self.label].append([])
-        if tag in ("td", "th"):
-            self.cell = ""
-
-    def handle_data(self, data):
-        self.text += data
-        if self.cell is not None:
-            self.cell += data
-
-    def handle_endtag(self, tag):
-        if tag in ("td", "th"):
-            self.tables[self.label][-1].append(self.cell)
-            self.cell = None
-
-
-def parse(path):
-    page = Page()
-    page.feed(path.read_text(encoding="utf-8"))
-    page.text = re.sub(r"\s+", " ", page.text)
-    return page
-
-
-def cells(page, label, *names):
-    """The row of a table that starts with `names`, as a mapping from header to cell."""
-    header, *rows = page.tables[label]
-    [row] = [row for row in rows if row[: len(names)] == list(names)]
-    return dict(zip(header, row, strict=True))
+    return parse_page(run_dir / "report.html")
 
 
 def network(metrics, model, modality, variant="standard"):
@@ -269,48 +219,48 @@ def test_comparisons_share_model_or_modality_and_are_corrected_together(metrics)
     assert not any(test["significant"] for test in metrics["comparisons"])  # 0.0625 is the best that 7 subjects allow
 
 
-def test_several_seeds_are_pooled_and_listed(tmp_path):
+def test_several_seeds_are_pooled_and_listed(tmp_path, parse_page):
     folder = store_run(tmp_path / "run", rows=few_rows(seeds=(0, 1, 2)), with_extras=False)
-    page = parse(write_report(folder))
+    page = parse_page(write_report(folder))
     found = network(json.loads((folder / "metrics.json").read_text()), "au_snn", "events")
     assert found["seeds"] == [0, 1, 2]
     assert found["n_clips"] == 147
     per_seed = [entry["top1"] for entry in found["per_seed"]]
     assert found["top1"]["estimate"] == pytest.approx(np.mean(per_seed))
-    row = cells(page, "Top-1 of each seed", "au_snn, events")
+    row = page.row("Top-1 of each seed", "au_snn, events")
     assert row["seed 1"] == f"{100 * per_seed[1]:.1f}"
     assert row["SD (points)"] == f"{100 * np.std(per_seed, ddof=1):.1f}"
 
 
 def test_the_numbers_on_the_page_are_those_of_metrics_json(page, metrics):
     for model, modality in ABILITY:
-        found, row = network(metrics, model, modality), cells(page, "Scores and cost of each network", model, modality)
+        found, row = network(metrics, model, modality), page.row("Scores and cost of each network", model, modality)
         top1 = found["top1"]
         assert row["top-1 (%) [95 % interval]"] == (
             f"{100 * top1['estimate']:.1f} [{100 * top1['low']:.1f}, {100 * top1['high']:.1f}]"
         )
         for name, key in (("top-3 (%)", "top3"), ("UF1 (%)", "uf1"), ("UAR (%)", "uar")):
             assert row[name] == f"{100 * found[key]['estimate']:.1f}"
-        recall = cells(page, "Recall of each class", "AU12")
+        recall = page.row("Recall of each class", "AU12")
         assert recall[f"{model}, {modality} (%)"] == f"{100 * found['recall'][CLASSES.index('AU12')]:.1f}"
     for test in metrics["comparisons"]:
         names = [f"{test[side]['model']}, {test[side]['modality']}" for side in "ab"]
-        row = cells(page, "Paired tests", *names)
+        row = page.row("Paired tests", *names)
         difference, low, high = (100 * test[name] for name in ("difference", "low", "high"))
         assert row["a - b, top-1 (points) [95 % interval]"] == f"{difference:+.1f} [{low:+.1f}, {high:+.1f}]"
         assert (row["p"], row["p, Holm"]) == (f"{test['p_value']:.3f}", f"{test['p_holm']:.3f}")
-    assert cells(page, "Controls", "chance")["top-1 (%) [95 % interval]"] == "4.8"
+    assert page.row("Controls", "chance")["top-1 (%) [95 % interval]"] == "4.8"
     assert len(page.tables["Controls"]) == 1 + 1 + 3 + 1
 
 
 def test_costs_and_published_figures_stand_beside_ours(page):
-    snn = cells(page, "Scores and cost of each network", "au_snn", "events")
+    snn = page.row("Scores and cost of each network", "au_snn", "events")
     assert (snn["parameters"], snn["MACs per clip"], snn["ACs per clip"]) == ("4.31 M", "239 M", "63.1 M")
     assert snn["published top-1 / top-3 (%)"] == "51.2 / 63.6"
-    cnn = cells(page, "Scores and cost of each network", "au_cnn3d", "rgb")
+    cnn = page.row("Scores and cost of each network", "au_cnn3d", "rgb")
     assert (cnn["MACs per clip"], cnn["published top-1 / top-3 (%)"]) == ("n/a", "17.1 / n/a")
     assert "Published figures: A paper, 2025." in page.text
-    assert cells(page, "Layers of au_snn, events", "plif2")["spikes per neuron and step"] == "0.0490"
+    assert page.row("Layers of au_snn, events", "plif2")["spikes per neuron and step"] == "0.0490"
 
 
 def test_a_rebuilt_report_is_the_same_to_the_last_bit(run_dir):
@@ -363,45 +313,45 @@ def test_the_finding_says_what_is_not_significant_and_that_data_are_synthetic(pa
     assert "Not comparable" not in page.text
 
 
-def test_significant_differences_are_named_with_enough_subjects(tmp_path):
+def test_significant_differences_are_named_with_enough_subjects(tmp_path, parse_page):
     many = [f"s{i:02d}" for i in range(12)]
     rows = rows_of("au_snn", "events", 0.7, subjects=many) + rows_of("au_snn", "rgb", 0.1, subjects=many)
     data = manifest_of()["data"] | {"kind": "recorded", "name": "Our recordings"}
     folder = store_run(tmp_path / "run", rows=rows, manifest=manifest_of(data=data, published=[]), with_extras=False)
-    page = parse(write_report(folder))
+    page = parse_page(write_report(folder))
     assert "Significant after Holm's correction: au_snn, events above au_snn, rgb" in page.text
     assert "synthetic" not in page.text
     assert "published" not in page.text
 
 
-def test_shuffled_labels_above_chance_and_a_probe_that_wins_are_pointed_out(tmp_path, page):
+def test_shuffled_labels_above_chance_and_a_probe_that_wins_are_pointed_out(tmp_path, page, parse_page):
     assert "not above chance (4.8 %), as it should" in page.text.replace("\u00a0", " ")
     rows = few_rows() + [row | {"variant": "label_permuted"} for row in few_rows()]
     rows += [row | {"model": "linear_probe", "variant": "control"} for row in few_rows()]
-    text = parse(write_report(store_run(tmp_path / "run", rows=rows, with_extras=False))).text
+    text = parse_page(write_report(store_run(tmp_path / "run", rows=rows, with_extras=False))).text
     assert "look for test clips that leak into training" in text
     assert "so here the network adds nothing to it" in text
 
 
-def test_a_network_at_chance_is_called_so(tmp_path):
+def test_a_network_at_chance_is_called_so(tmp_path, parse_page):
     rows = rows_of("au_snn", "events", 0.0, variant="label_permuted")
     rows = [row | {"variant": "standard"} for row in rows]
-    text = parse(write_report(store_run(tmp_path / "run", rows=rows, with_extras=False))).text
+    text = parse_page(write_report(store_run(tmp_path / "run", rows=rows, with_extras=False))).text
     assert "not evidence that the network has learnt anything" in text
 
 
-def test_a_run_without_extras_lacks_those_sections(tmp_path):
-    page = parse(write_report(store_run(tmp_path / "run", with_extras=False)))
+def test_a_run_without_extras_lacks_those_sections(tmp_path, parse_page):
+    page = parse_page(write_report(store_run(tmp_path / "run", with_extras=False)))
     assert not page.ids & {"cost", "example"}
-    assert cells(page, "Scores and cost of each network", "au_snn", "rgb")["parameters"] == "n/a"
+    assert page.row("Scores and cost of each network", "au_snn", "rgb")["parameters"] == "n/a"
 
 
-def test_an_incomplete_or_legacy_run_says_so_at_the_top(tmp_path):
+def test_an_incomplete_or_legacy_run_says_so_at_the_top(tmp_path, parse_page):
     protocol = manifest_of()["protocol"] | {"comparable": False, "name": "legacy"}
     manifest = manifest_of(
         missing_jobs=["au_snn-rgb-seed0-s07"], complete=False, protocol=protocol, notes="A short run."
     )
-    page = parse(write_report(store_run(tmp_path / "run", manifest=manifest, with_extras=False)))
+    page = parse_page(write_report(store_run(tmp_path / "run", manifest=manifest, with_extras=False)))
     before_contents = page.text[: page.text.index("Scores and cost")]
     assert "This run is incomplete. 1 job is missing" in before_contents
     assert "au_snn-rgb-seed0-s07" in before_contents
@@ -409,13 +359,13 @@ def test_an_incomplete_or_legacy_run_says_so_at_the_top(tmp_path):
     assert "A short run." in before_contents
 
 
-def test_controls_alone_and_a_single_subject_still_give_a_report(tmp_path):
+def test_controls_alone_and_a_single_subject_still_give_a_report(tmp_path, parse_page):
     controls = [row for row in all_rows() if row["variant"] == "control"]
-    page = parse(write_report(store_run(tmp_path / "controls", rows=controls, with_extras=False)))
+    page = parse_page(write_report(store_run(tmp_path / "controls", rows=controls, with_extras=False)))
     assert "No network of this run has been tested yet" in page.text
-    one = parse(write_report(store_run(tmp_path / "one", rows=rows_of("au_snn", "events", 0.5, subjects=["s01"]))))
+    one = parse_page(write_report(store_run(tmp_path / "one", rows=rows_of("au_snn", "events", 0.5, subjects=["s01"]))))
     assert "there are no intervals" in one.text
-    assert "[" not in cells(one, "Scores and cost of each network", "au_snn", "events")["top-1 (%) [95 % interval]"]
+    assert "[" not in one.row("Scores and cost of each network", "au_snn", "events")["top-1 (%) [95 % interval]"]
 
 
 def test_text_of_the_manifest_is_escaped(tmp_path):

@@ -14,6 +14,7 @@ from snnfer.benchmark._format import DASH  # noqa: E402
 from snnfer.benchmark.reconstruction.summary import COLUMNS as SCORE_COLUMNS  # noqa: E402
 from snnfer.benchmark.table import result_table  # noqa: E402
 from snnfer.benchmark.transfer.summary import COLUMNS  # noqa: E402
+from snnfer.cli.main import main  # noqa: E402
 from snnfer.errors import ConfigError, DatasetError  # noqa: E402
 
 CLASSES = ["AU1", "AU4", "AU12", "AU25"]
@@ -240,6 +241,13 @@ def test_the_table_for_the_terminal_has_every_network(run_dir, metrics):
     assert sum(row[:2] == ["pix2pix", "t_t"] for row in rows) == 1
     assert "chance: top-1 25.0%" in text
     assert "ot comparable" not in text
+
+
+def test_the_command_rebuilds_a_report_of_any_kind(tmp_path, capsys):
+    folder = store(tmp_path / "run", scores=reconstructions(("t0_t",)))
+    assert main(["benchmark", "report", str(folder)]) == 0
+    assert (folder / "report.html").is_file()
+    assert "pix2pix" in capsys.readouterr().out
 
 
 def test_a_legacy_run_is_labelled_at_the_top_and_below_every_table(tmp_path, parse_page):
