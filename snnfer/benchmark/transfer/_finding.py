@@ -12,12 +12,12 @@ CLAIM = "scratch < transferred < fine-tuned"
 
 
 def finding(manifest: Mapping[str, Any], metrics: Mapping[str, Any]) -> tuple[str, str]:
-    """One paragraph, its first sentence apart: the best network, then what became of the claimed ordering."""
+    """One paragraph, its first sentence apart: the best, a linear model, and the claimed ordering."""
     networks = of_variant(metrics, "standard")
     if not networks:
         return "No network of this run has been tested yet.", ""
     best = max(networks, key=lambda network: network["window_top1"]["estimate"])
-    rest = [*ordering_sentences(metrics), synthetic_text(manifest)]
+    rest = [_probe(best, metrics), *ordering_sentences(metrics), synthetic_text(manifest)]
     return _best(best, manifest, metrics), " ".join(part for part in rest if part)
 
 
@@ -26,7 +26,7 @@ def cautions(manifest: Mapping[str, Any], metrics: Mapping[str, Any]) -> list[st
     found = []
     if not manifest["protocol"]["comparable"]:
         found.append(f"{NOT_COMPARABLE} The same people were seen in training and in test.")
-    found += [_permuted(network, metrics["chance"]["top1"]) for network in of_variant(metrics, "label_permuted")]
+    found += [_permuted(network, metrics) for network in of_variant(metrics, "label_permuted")]
     if metrics["networks"]:
         found += few_subjects(max(network["n_subjects"] for network in metrics["networks"]))
     if manifest["notes"]:
@@ -86,7 +86,7 @@ def _step(step: Mapping[str, Any]) -> str:
 
 
 def _best(best: Mapping[str, Any], manifest: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
-    score, chance = best["window_top1"], metrics["chance"]["top1"]
+    score, (floor, floor_text) = best["window_top1"], _floor(metrics)
     kind = "Action Units" if all(name.startswith("AU") for name in metrics["class_names"]) else "classes"
     people = "subjects that the tested network had never seen"
     if not manifest["protocol"]["comparable"]:
@@ -99,19 +99,34 @@ def _best(best: Mapping[str, Any], manifest: Mapping[str, Any], metrics: Mapping
         f"On {manifest['data']['name']}, with {best['n_windows']:,} windows in {best['n_clips']} clips of "
         f"{best['n_subjects']} {people}, the best network ({network_text(best)}) names the right one of "
         f"{len(metrics['class_names'])} {kind} in {percent(score['estimate'])}{NBSP}% of windows{interval}; "
-        f"guessing would reach {percent(chance)}{NBSP}%"
+        f"{floor_text}"
     )
-    if score["low"] is not None and score["low"] <= chance:
+    if score["low"] is not None and score["low"] <= floor:
         text += ", which lies inside that interval: this is not evidence that the network has learnt anything"
     return text + "."
 
 
-def _permuted(network: Mapping[str, Any], chance: float) -> str:
-    score = network["window_top1"]
+def _floor(metrics: Mapping[str, Any]) -> tuple[float, str]:
+    """What needs no look at the input: guessing, or naming the most frequent class of windows if that is better."""
+    chance = metrics["chance"]["top1"]
+    majority = [n["window_top1"]["estimate"] for n in of_variant(metrics, "control") if n["system"] == "majority"]
+    best = max([chance, *majority])
+    if best > chance:
+        return best, f"naming the most frequent class would reach {percent(best)}{NBSP}%"
+    return chance, f"guessing would reach {percent(chance)}{NBSP}%"
+
+
+def _probe(best: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
+    probes = [n["window_top1"]["estimate"] for n in of_variant(metrics, "control") if n["system"] == "linear_probe"]
+    if not probes:
+        return ""
+    comment = ", so here the networks add nothing to it" if max(probes) >= best["window_top1"]["estimate"] else ""
+    return f"A linear probe on coarse images of the events reaches {percent(max(probes))}{NBSP}%{comment}."
+
+
+def _permuted(network: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
+    score, (floor, floor_text) = network["window_top1"], _floor(metrics)
     text = f"Trained on shuffled labels, {network_text(network)} reaches {percent(score['estimate'])}{NBSP}%"
-    if score["low"] is not None and score["low"] > chance:
-        return (
-            f"{text} of windows, above chance ({percent(chance)}{NBSP}%): look for classes of unequal size, or for "
-            "test clips that leak into training."
-        )
-    return f"{text} of windows, not above chance ({percent(chance)}{NBSP}%), as it should."
+    if score["low"] is not None and score["low"] > floor:
+        return f"{text} of windows ({floor_text}): look for test clips that leak into training."
+    return f"{text} of windows, not above what needs no input, as it should ({floor_text})."

@@ -114,7 +114,7 @@ def control_table(metrics: Mapping[str, Any]) -> Table:
     rows = [["chance", "any", *map(percent, (chance["top1"], chance["top1"], chance["top3"], chance["top1"]))]]
     for network in of_variant(metrics, "control"):
         name = str(network["system"])
-        rows.append([CONTROLS.get(name, name), network["representation"], *_scores(network)])
+        rows.append([CONTROLS.get(name, name), network["representation"] or "any", *_scores(network)])
     for network in of_variant(metrics, "label_permuted"):
         text = ", ".join(part for part in (network["system"], training_text(network["encoder_training"])) if part)
         rows.append([f"{text}, shuffled labels", network["representation"], *_scores(network)])

@@ -196,10 +196,28 @@ def test_the_finding_says_what_four_subjects_cannot_decide(page, metrics):
     best = max(n["window_top1"]["estimate"] for n in metrics["networks"] if n["variant"] == "standard")
     text = page.text.replace("\u00a0", " ")
     assert f"names the right one of 4 Action Units in {100 * best:.1f} % of windows" in text
+    [probe] = [n["window_top1"]["estimate"] for n in metrics["networks"] if n["system"] == "linear_probe"]
+    assert f"A linear probe on coarse images of the events reaches {100 * probe:.1f} %." in text
     assert text.count("cannot be decided with 4 subjects") == 4  # two systems, in the finding and beside the tests
     assert "the smallest possible p is 0.250" in text
     assert "synthetic (simulated faces and cameras)" in text
     assert "ot comparable" not in text
+
+
+def test_a_probe_that_wins_and_shuffled_labels_that_are_learnt_are_pointed_out(tmp_path, parse_page):
+    table = predictions(systems=("evtransfer",), variants=("t0_t",), trainings=("scratch",), others=False)
+    perfect = table.assign(window_predictions=[[y] for y in table["y_true"]])
+    frames = [table, perfect.assign(system="linear_probe", variant="control", encoder_training="")]
+    frames += [perfect.assign(variant="label_permuted")]
+    frames += [table.assign(system="majority", variant="control", window_predictions=[[1, 1, 0]] * len(table))]
+    folder = store(tmp_path / "run", table=pd.concat(frames))
+    text = parse_page(write_report(folder)).text.replace("\u00a0", " ")
+    assert "reaches 100.0 %, so here the networks add nothing to it" in text
+    assert "look for test clips that leak into training" in text
+    frames[-1]["window_predictions"] = [[y, y, 3 - y] for y in table["y_true"]]
+    pd.concat(frames).to_parquet(folder / "predictions.parquet")
+    text = parse_page(write_report(folder)).text.replace("\u00a0", " ")
+    assert "naming the most frequent class would reach 66.7 %, which lies inside that interval" in text
 
 
 @pytest.mark.parametrize(
