@@ -64,6 +64,20 @@ def apply_overrides(values: Mapping[str, Any], overrides: Sequence[str]) -> dict
     return result
 
 
+def merge(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`values` with `changes` on top: mappings are merged, everything else is replaced.
+
+    Examples:
+        >>> merge({"a": {"b": 1, "c": [1, 2]}}, {"a": {"c": [3]}})
+        {'a': {'b': 1, 'c': [3]}}
+    """
+    result = _copy(values)
+    for key, value in changes.items():
+        old = result.get(key)
+        result[key] = merge(old, value) if isinstance(old, dict) and isinstance(value, Mapping) else _copy(value)
+    return result
+
+
 def build_config(cls: type[C], values: Mapping[str, Any], *, source: str = "the config") -> C:
     """Build the frozen dataclass `cls` from plain values, refusing unknown keys and wrong types.
 

@@ -6,11 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from snnfer._config import apply_overrides, build_config, read_yaml
+from snnfer._config import apply_overrides, build_config, merge, read_yaml
 from snnfer._registry import look_up
 from snnfer.benchmark.config import BenchmarkConfig
 from snnfer.benchmark.reconstruction.config import ReconstructionBenchmarkConfig
 from snnfer.benchmark.transfer.config import TransferConfig
+from snnfer.errors import ConfigError
 
 AnyConfig = BenchmarkConfig | ReconstructionBenchmarkConfig | TransferConfig
 
@@ -24,16 +25,30 @@ CONFIGS: dict[str, Any] = {
 def load_config(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> AnyConfig:
     """Read a benchmark config from YAML and apply dotted overrides; the key ``kind`` says which settings it has.
 
-    Relative ``data.root`` is taken from the current folder, as on the command line.
+    The key ``extends`` names another YAML file, relative to this one, whose settings hold unless this one changes them;
+    groups of settings are merged, lists replaced. Relative ``data.root`` is taken from the current folder, as on the
+    command line.
 
     Raises:
         ConfigError: the file is missing or not YAML, or a key or value does not fit.
     """
-    values = apply_overrides(read_yaml(path), overrides)
+    values = apply_overrides(_read_extended(Path(path)), overrides)
     values.setdefault("name", Path(path).stem)
     kind = look_up(CONFIGS, str(values.get("kind", "recognition")), kind="kind of benchmark")
     config = build_config(kind, values, source=f"'{path}'")
     return config if config.title else replace(config, title=config.name)
+
+
+def _read_extended(path: Path, below: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """The settings of a file on top of those of the file that it extends."""
+    values = read_yaml(path)
+    base = values.pop("extends", None)
+    if base is None:
+        return values
+    if path.resolve() in below:
+        raise ConfigError(f"'{path}' extends itself", fix="remove one of the 'extends'")
+    extended = _read_extended(path.parent / str(base), (*below, path.resolve()))
+    return merge(extended, {"name": path.stem, **values})
 
 
 def run(

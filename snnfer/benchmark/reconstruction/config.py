@@ -1,9 +1,9 @@
 """Settings of a reconstruction benchmark: resolutions x networks x folds x seeds."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from snnfer._config import apply_overrides, build_config, config_hash, to_dict
+from snnfer._config import build_config, config_hash, merge, to_dict
 from snnfer._registry import look_up
 from snnfer.benchmark.config import DataConfig
 from snnfer.benchmark.protocol import SplitConfig
@@ -99,19 +99,5 @@ class ReconstructionBenchmarkConfig:
 
     def data_of(self, resolution: Resolution) -> DataConfig:
         """Data settings of `resolution`."""
-        values = to_dict(self.data)
-        changes = [f"{key}={value!r}" for key, value in _flat(resolution.data)]
-        source = f"data of resolution '{resolution.label}'"
-        return build_config(DataConfig, apply_overrides(values, changes), source=source)
-
-    def with_title(self) -> "ReconstructionBenchmarkConfig":
-        """The same with a title."""
-        return self if self.title else replace(self, title=self.name)
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    """Nested settings as dotted keys."""
-    found: list[tuple[str, Any]] = []
-    for key, value in values.items():
-        found += _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else [(f"{prefix}{key}", value)]
-    return found
+        values = merge(to_dict(self.data), resolution.data)
+        return build_config(DataConfig, values, source=f"data of resolution '{resolution.label}'")
