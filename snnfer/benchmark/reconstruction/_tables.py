@@ -3,14 +3,18 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from snnfer.benchmark._format import DASH, value_with_interval
+from snnfer.benchmark._format import DASH, NBSP, value_with_interval
 from snnfer.benchmark._tables import Table
 
 ROWS = (("mse", "MSE ↓", 4), ("rmse", "RMSE ↓", 4), ("mae", "MAE ↓", 4), ("psnr", "PSNR (dB) ↑", 2),
         ("ssim", "SSIM ↑", 4), ("ncc", "NCC ↑", 4))  # fmt: skip
 """Metric, its name with the direction that is better, decimals: rows and order of the published tables."""
 
-CONDITIONS = {"events": "events only", "posterior": "encoder saw the frame"}
+CONDITIONS = {
+    "events": "events only",
+    "posterior": "encoder saw the frame",
+    "mean_frame": "control: mean training frame",
+}
 
 Published = Mapping[str, Mapping[str, Mapping[str, float]]]
 """Table to column to metric to value."""
@@ -34,7 +38,7 @@ def score_table(networks: Sequence[Mapping[str, Any]], published: Published) -> 
               for column, values in columns.items()]  # fmt: skip
     header = ["metric", *(column_name(network) for network in networks), *(name for name, _ in theirs)]
     rows = [
-        [label, *(value_with_interval(network[name], decimals) for network in networks)]
+        [label, *(_in_two_lines(value_with_interval(network[name], decimals)) for network in networks)]
         + [published_value(values, name, decimals) for _, values in theirs]
         for name, label, decimals in ROWS
     ]
@@ -65,6 +69,11 @@ def perfect_note(networks: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
     """A note on images that no mean PSNR can hold, if there are any."""
     n = sum(network["n_perfect"] for network in networks)
     return (f"{n} perfect images have no finite PSNR and are left out of its means.",) if n else ()
+
+
+def _in_two_lines(text: str) -> str:
+    """The same with no place to break a line but before the interval."""
+    return text.replace(", ", f",{NBSP}")
 
 
 def _psnr_ssim(scores: Mapping[str, Any] | None) -> str:

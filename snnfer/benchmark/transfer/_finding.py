@@ -9,6 +9,7 @@ from snnfer.benchmark._statistics import ALPHA
 from snnfer.benchmark.transfer._systems import NETWORKS, network_text, training_text
 
 CLAIM = "scratch < transferred < fine-tuned"
+SHARE = "share of right windows per clip"
 
 
 def finding(manifest: Mapping[str, Any], metrics: Mapping[str, Any]) -> tuple[str, str]:
@@ -69,8 +70,8 @@ def _ordering(claim: Mapping[str, Any]) -> str:
 def _over(representations: Sequence[Sequence[str]]) -> str:
     first, second = representations
     if first != second:
-        return "mean over the representations that each step has"
-    return f"mean over {len(first)} representations" if len(first) > 1 else first[0]
+        return f"{SHARE}, mean over the representations that each step has"
+    return f"{SHARE}, mean over {len(first)} representations" if len(first) > 1 else f"{SHARE}, {first[0]}"
 
 
 def _seen(steps: Sequence[Mapping[str, Any]]) -> str:

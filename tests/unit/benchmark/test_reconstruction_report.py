@@ -76,7 +76,8 @@ def test_every_score_is_that_of_metrics_json_with_published_columns_beside(run_d
     for network, (name, (label, decimals)) in itertools.product(metrics["networks"], METRICS.items()):
         column = f"cvae, polarity_image, {network['resolution']}, {CONDITIONS[network['condition']]}"
         estimate, low, high = (f"{network[name][key]:.{decimals}f}" for key in ("estimate", "low", "high"))
-        assert page.row("Scores of each network", label)[column] == f"{estimate} [{low}, {high}]"
+        cell = page.row("Scores of each network", label)[column].replace("\u00a0", " ")
+        assert cell == f"{estimate} [{low}, {high}]"
         subject = page.row("Scores of each subject", "s1")[f"{column}: PSNR (dB) / SSIM"]
         mean = network["per_subject"]["s1"]
         assert subject == f"{mean['psnr']:.2f} / {mean['ssim']:.4f}"
