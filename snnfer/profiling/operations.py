@@ -2,11 +2,13 @@
 
 import contextlib
 import dataclasses
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from snnfer.errors import ShapeError
@@ -50,9 +52,23 @@ def count_operations(model: nn.Module, x: torch.Tensor) -> OperationReport:
     with evaluation(model), torch.no_grad():
         with counter.watch():
             model(x)
-        with FlopCounterMode(display=False) as flops:
+        with _separate_kernels(), FlopCounterMode(display=False) as flops:
             model(x)
     return counter.report(x, total_macs=flops.get_total_flops() // 2)
+
+
+@contextlib.contextmanager
+def _separate_kernels() -> Iterator[None]:
+    """Recurrent layers and attention as single multiplications: torch's counter sees 0 in their fused kernels."""
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="TF32 acceleration on top of oneDNN")
+            with torch.backends.mkldnn.flags(enabled=False), sdpa_kernel(SDPBackend.MATH):
+                yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
 
 
 @contextlib.contextmanager

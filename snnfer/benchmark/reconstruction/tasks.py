@@ -16,7 +16,7 @@ from snnfer.datasets import WindowPairs
 from snnfer.training import TrainedModel, load_model, save_model
 from snnfer.training.config import ReconstructionConfig
 
-Condition = Literal["events", "posterior"]
+Condition = Literal["events", "posterior", "mean_frame"]
 METRICS = ("mse", "rmse", "mae", "psnr", "ssim", "ncc")
 
 
@@ -90,14 +90,23 @@ class ReconstructionTask:
         from snnfer.metrics.reconstruction import reconstruction_scores
 
         test = self.pairs.of_clips(self.fold.test)
+        mean_frame = self._mean_frame()
         for condition in conditions_of(trained):
             done = 0
-            for prediction, target in reconstruct(trained, self.pairs, test, condition):
+            for prediction, target in reconstruct(trained, self.pairs, test, condition, mean_frame=mean_frame):
                 scores = reconstruction_scores(prediction, target)
                 for n in range(len(prediction)):
                     values = {name: float(scores[name][n]) for name in METRICS}
                     yield {**self._row(test[done + n]), "condition": condition, **values}
                 done += len(prediction)
+
+    def _mean_frame(self) -> torch.Tensor:
+        """Mean of the training frames ``[C, H, W]`` in [0, 1]: what a network must beat."""
+        train = self.pairs.of_clips(self.fold.train)
+        total = torch.zeros_like(self.pairs[train[0]][1], dtype=torch.float64)
+        for i in train:
+            total += self.pairs[i][1]
+        return (total / (255 * len(train))).float()
 
     def _row(self, index: int) -> dict[str, Any]:
         i, window = self.pairs.samples[index]
@@ -115,15 +124,23 @@ class ReconstructionTask:
 
 
 def conditions_of(trained: TrainedModel) -> tuple[Condition, ...]:
-    """What a network may see when it is tested: an autoencoder is also tested with the frame in its encoder."""
-    return ("events", "posterior") if hasattr(trained.model, "reconstruct_posterior") else ("events",)
+    """What is tested: events alone; the frame in the encoder too, of an autoencoder; the mean training frame."""
+    if hasattr(trained.model, "reconstruct_posterior"):
+        return ("events", "posterior", "mean_frame")
+    return ("events", "mean_frame")
 
 
 @torch.no_grad()
 def reconstruct(
-    trained: TrainedModel, pairs: WindowPairs, indices: Sequence[int], condition: Condition, *, batch_size: int = 16
+    trained: TrainedModel,
+    pairs: WindowPairs,
+    indices: Sequence[int],
+    condition: Condition,
+    *,
+    mean_frame: torch.Tensor | None = None,
+    batch_size: int = 16,
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Reconstructions ``[n, C, H, W]`` in [0, 1] beside their targets."""
+    """Reconstructions ``[n, C, H, W]`` in [0, 1] beside their targets; `mean_frame` is the control's answer."""
     from snnfer.training.reconstruction import reconstruct_pairs
 
     if condition == "events":
@@ -133,7 +150,11 @@ def reconstruct(
         items = [pairs[i] for i in indices[start : start + batch_size]]
         x, y = (torch.stack(values) for values in zip(*items, strict=True))
         target = y.float() / 255
-        yield trained.model.reconstruct_posterior(trained.normalise(x[None]), target[None])[0], target  # type: ignore[operator]
+        if condition == "mean_frame":
+            assert mean_frame is not None
+            yield mean_frame.expand_as(target).clone(), target
+        else:
+            yield trained.model.reconstruct_posterior(trained.normalise(x[None]), target[None])[0], target  # type: ignore[operator]
 
 
 def example_indices(pairs: WindowPairs, fold: ClipFold, n: int) -> list[int]:

@@ -26,7 +26,7 @@ from snnfer.benchmark.transfer._systems import (
     training_text,
 )
 
-OURS = "this run"
+OURS, MEAN_FRAME = "this run", "control: mean training frame"
 CONTROLS = {"majority": "majority class", "linear_probe": "linear probe"}
 
 
@@ -41,10 +41,14 @@ def reconstruction_table(metrics: Mapping[str, Any], published: Mapping[str, Any
     """Tables 4 and 5: how well the generator reconstructs faces, per TIE variant."""
     variants = variants_of(metrics)
     networks = (metrics["reconstructions"] or {"networks": []})["networks"]
-    ours = {n["representation"]: n for n in networks if n["condition"] == "events"}
+    lines = {OURS: "events", MEAN_FRAME: "mean_frame"}
+    ours = {(n["condition"], n["representation"]): n for n in networks}
     rows = []
     for name, label, decimals in ROWS:
-        rows.append([label, OURS, *(value_with_interval(ours.get(v, {}).get(name), decimals) for v in variants)])
+        for line, condition in lines.items():
+            values = [ours.get((condition, variant), {}).get(name) for variant in variants]
+            if condition == "events" or any(values):
+                rows.append([label, line, *(value_with_interval(value, decimals) for value in values)])
         for source, columns in published.get("reconstruction", {}).items():
             rows.append([label, _source(source), *(published_value(columns.get(v), name, decimals) for v in variants)])
     return _compared(["metric", "figures", *variants], rows, 2)

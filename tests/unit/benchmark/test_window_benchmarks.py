@@ -6,13 +6,15 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import yaml
 
 from snnfer.benchmark import ReconstructionBenchmarkConfig, TransferConfig, load_config, run
 from snnfer.benchmark.protocol import SplitConfig, check_subjects, clip_folds
 from snnfer.benchmark.transfer.tasks import prediction_rows
-from snnfer.datasets import ManifestDataset
+from snnfer.datasets import ManifestDataset, crop_resize
 from snnfer.errors import ConfigError, ProtocolError
+from snnfer.events import read
 from snnfer.training import load_model
 
 DATA = {"dataset": "manifest", "window_us": 30_000, "n_steps": 10, "size": [16, 16], "crop": "none"}
@@ -113,6 +115,18 @@ class TestTransfer:
         assert len(set(pd.read_parquet(run_dir / "predictions.parquet").subject)) > 1
 
 
+def mean_frame_mse(root):
+    """Error of the mean of all training frames at the end of window 4 of the first clip of cleo, by hand."""
+
+    def shown(path):
+        images = read(path).frames["rgb"].images[[0, 4, 8]]  # frame k began with window k and is on show at its end
+        return crop_resize(images, None, (16, 16)).double() / 255
+
+    train = [shown(path) for path in sorted(root.glob("*.h5")) if not path.name.startswith("cleo")]
+    mean = torch.cat(train).mean(0)
+    return float((shown(root / "cleo-au2-0.h5")[1] - mean).square().mean())
+
+
 class TestReconstruction:
     def test_both_networks_at_two_resolutions(self, module_toy_manifest, tmp_path):
         values = {
@@ -135,11 +149,13 @@ class TestReconstruction:
         run_dir = run(path, out=tmp_path / "runs", jobs=1)
         table = pd.read_parquet(run_dir / "reconstructions.parquet")
         found = table.groupby(["model", "condition", "resolution"]).size()
-        expected = {(m, c) for m, c in (("pix2pix", "events"), ("cvae", "events"), ("cvae", "posterior"))}
-        assert {key[:2] for key in found.index} == expected
+        conditions = {"pix2pix": {"events", "mean_frame"}, "cvae": {"events", "posterior", "mean_frame"}}
+        assert {key[:2] for key in found.index} == {(m, c) for m, of_m in conditions.items() for c in of_m}
         assert set(found) == {18}  # 6 clips of cleo, 3 windows each
         assert set(table.subject) == {"cleo"}
         assert (abs(table.rmse - table.mse**0.5) < 1e-5).all()
+        control = table[(table.condition == "mean_frame") & (table.resolution == "16")].set_index(["clip", "window"])
+        assert control.mse.loc["cleo-AU2-cleo-au2-0-0", 4].iloc[0] == pytest.approx(mean_frame_mse(module_toy_manifest))
         assert (run_dir / "report.html").is_file()
 
     def test_an_empty_benchmark_is_refused(self):

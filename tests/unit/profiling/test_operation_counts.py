@@ -100,6 +100,21 @@ def test_every_kind_of_layer_agrees_with_torch():
         assert report.dense_macs * shape[0] == flops.get_total_flops() / 2
 
 
+def test_recurrent_layers_are_counted_though_their_kernel_is_fused():
+    model = create_model("evtransfer_lstm", size=(16, 16), width=4)
+    report = count_operations(model, torch.rand(3, 2, 3, 16, 16))
+    gates = 4 * 32 * (32 + 32)  # input and recurrent weights of one layer of 8 * 4 units, for one window
+    assert report.unattributed_macs == 3 * 3 * gates  # three layers, three windows
+
+
+def test_attention_is_counted():
+    pytest.importorskip("timm")
+    model = create_model("vit_b16", size=(16, 16), patch_size=4, width=8, depth=2, heads=2)
+    report = count_operations(model, torch.rand(1, 2, 3, 16, 16))
+    tokens = 16 + 1
+    assert report.unattributed_macs == 2 * 2 * tokens**2 * 8  # two blocks, queries times keys and weights times values
+
+
 def make_network():
     torch.manual_seed(0)
     network = SpikingSequential(
