@@ -11,13 +11,13 @@ import torch
 from snnfer._files import atomic_path
 from snnfer._optional import require
 from snnfer.benchmark.protocol import ClipFold
+from snnfer.benchmark.reconstruction.summary import METRICS
 from snnfer.benchmark.store import RECONSTRUCTIONS
 from snnfer.datasets import WindowPairs
 from snnfer.training import TrainedModel, load_model, save_model
 from snnfer.training.config import ReconstructionConfig
 
 Condition = Literal["events", "posterior", "mean_frame"]
-METRICS = ("mse", "rmse", "mae", "psnr", "ssim", "ncc")
 
 
 @dataclass(frozen=True)
