@@ -252,9 +252,17 @@ def collate(items: Sequence[tuple[torch.Tensor, int, int]]) -> tuple[torch.Tenso
 
 
 def _find_frames(stream: EventStream, name: str) -> FrameStream:
-    for candidate in (name, "rgb") if name == "gray" else (name,):
-        if candidate in stream.frames and len(stream.frames[candidate].t_us):
+    found = [c for c in ((name, "rgb") if name == "gray" else (name,)) if c in stream.frames]
+    for candidate in found:
+        if len(stream.frames[candidate]):
             return stream.frames[candidate]
+    if found:
+        raise DatasetError(
+            f"no '{found[0]}' frame lies between the start and the end of the clip",
+            expected="frames on the clock of the events, in microseconds",
+            cause="two clocks, another unit of time, or a recording of frames that stopped",
+            fix="correct t_us of the frames, or t_start_us and t_end_us in the manifest",
+        )
     raise DatasetError(
         f"the recording has no '{name}' frames",
         expected="frames recorded beside the events",

@@ -172,7 +172,8 @@ def window_starts(
             f"no window of '{clips.data.name}' has {min_events} events or more",
             expected=f"a clip with at least {n_windows} such windows of {clips.input.window_us / 1e3:.1f} ms in a row",
             cause="a face box beside the face, windows that are too short, or still recordings",
-            fix="lower min_events, lengthen window_us, or check the boxes with 'snnfer events view'",
+            fix="lower min_events (windows.min_events in settings), lengthen window_us, or check the boxes with "
+            "'snnfer events view'",
         )
     return found
 

@@ -96,5 +96,5 @@ class PatchDiscriminator(nn.Module):
             raise ShapeError(
                 shapes,
                 expected=f"at least {smallest} x {smallest} pixels for {self.n_layers} layers with stride 2",
-                fix="use a smaller n_layers",
+                fix="use larger images or a smaller n_layers (train.discriminator_layers in settings)",
             )

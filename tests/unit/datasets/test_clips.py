@@ -60,6 +60,16 @@ def test_missing_frames_are_named(data):
         frames_at(EventStream(stream.events, stream.width, stream.height), "gray", np.array([0]))
 
 
+@pytest.mark.parametrize("modality", ["gray", "rgb"])
+def test_frames_on_another_clock_are_not_called_missing(data, tmp_path, modality):
+    stream = data.load(data.clips[0], frames=True)
+    rgb = stream.frames["rgb"]
+    late = {"rgb": FrameStream(rgb.t_us + 5_000_000, rgb.images)}
+    write(tmp_path / "r.h5", EventStream(stream.events, stream.width, stream.height, late))
+    with pytest.raises(DatasetError, match="clip 'c0': no 'rgb' frame lies between .* likely cause: two clocks"):
+        ClipTensors(data, ClipInput(modality), ArrayCache(tmp_path / "cache"), show_progress=False)
+
+
 def test_a_box_that_reaches_outside_is_padded_with_zeros():
     images = np.full((1, 4, 4, 1), 9, dtype=np.uint8)
     out = crop_resize(images, (-2, 0, 4, 4), (4, 4))

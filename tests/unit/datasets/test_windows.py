@@ -79,7 +79,9 @@ class TestWindowSamples:
         assert samples.indices([]) == []
 
     def test_no_window_left_is_one_sentence(self, clips):
-        with pytest.raises(DatasetError, match=r"no window of 'd' has 99 events or more; .*fix: lower min_events"):
+        with pytest.raises(
+            DatasetError, match=r"'d' has 99 events or more; .*fix: lower min_events .windows.min_events"
+        ):
             WindowSamples(clips, min_events=99)
 
     def test_events_outside_the_box_do_not_count(self, tmp_path):

@@ -162,7 +162,9 @@ class TestPatchDiscriminator:
             discriminator(x, x[..., 1:])
         with pytest.raises(ShapeError, match=r"expected 6 channels together; fix: PatchDiscriminator\(in_channels=4\)"):
             discriminator(x, x[:, :1])
-        with pytest.raises(ShapeError, match="expected at least 48 x 48 pixels .*smaller n_layers"):
+        with pytest.raises(
+            ShapeError, match="expected at least 48 x 48 pixels .*smaller n_layers .train.discriminator_layers"
+        ):
             discriminator(x[..., :32, :32], x[..., :32, :32])
         with pytest.raises(SnnferError, match="n_layers = 0"):
             PatchDiscriminator(n_layers=0)
