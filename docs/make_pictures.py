@@ -1,7 +1,8 @@
 """Make the pictures of SynthAU in docs/images from a data set.
 
 synthau.png: each subject acts another Action Unit, as frame and as events. synthau_aus.png: one subject acts all Action
-Units; each as the frame at onset, the frame at apex and the events of the movement.
+Units; each as the frame at onset, the frame at apex and the events of the movement. tie.png: three windows of one clip,
+as frame and as the four variants of TIE.
 
 Run: snnfer synth --preset paper --out DIR && python docs/make_pictures.py DIR
 """
@@ -14,14 +15,16 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from snnfer import events
-from snnfer.datasets import ACTION_UNITS
+from snnfer.datasets import ACTION_UNITS, frames_at
 from snnfer.plot.activity import event_frame_image
-from snnfer.representations import CountFrames
+from snnfer.representations import TIE, CountFrames
 from snnfer.synth import contact_sheet
 
 IMAGES = Path(__file__).parent / "images"
 AUS = (2, 4, 12, 26, 45, 51, 9)
 SHEET_SUBJECT, SHEET_COLUMNS, SHEET_WIDTH = "s02", 3, 1080
+TIE_SUBJECT, TIE_AU, TIE_SIZE = "s02", 26, 212
+TIE_SPANS_S = (0, 1.07), (1.30, 1.42), (1.42, 9)  # a bin of kernel t is near; its tail is negative in channel 2; later
 
 
 def column(folder: Path, row: dict[str, str]) -> Image.Image:
@@ -51,6 +54,31 @@ def sheet(folder: Path, rows: list[dict[str, str]]) -> Image.Image:
     return image
 
 
+def variants(folder: Path, rows: list[dict[str, str]]) -> Image.Image:
+    """Of a clip the busiest window in each of three spans, as frame and in each variant."""
+    row = next(row for row in rows if row["subject"] == TIE_SUBJECT and row["au"] == str(TIE_AU))
+    stream = events.read(folder / row["path"])
+    box = tuple(int(row[f"box_{name}"]) for name in "xywh")
+    ties = [TIE(size=(TIE_SIZE, TIE_SIZE), measure=f, kernel=g) for f in ("t", "t0") for g in ("t", "t0")]
+    names = ["frame", *(tie.variant for tie in ties)]
+    images = [tie(stream, box=box).movedim(1, -1).numpy().astype(np.uint8) for tie in ties]  # [T, H, W, 3]
+    counts = CountFrames(ties[0].window_us)(stream, box=box).sum((1, 2, 3)).numpy()
+    centres_s = (np.arange(len(counts)) + 0.5) * ties[0].window_us / 1e6
+    lines = []
+    for low, high in TIE_SPANS_S:
+        window = int(np.where((low <= centres_s) & (centres_s < high), counts, -1).argmax())
+        end_us = stream.t_start_us + (window + 1) * ties[0].window_us
+        x, y, width, height = box
+        frame = Image.fromarray(frames_at(stream, "rgb", np.array([end_us]))[0]).crop((x, y, x + width, y + height))
+        tiles = [frame.resize((TIE_SIZE, TIE_SIZE)), *(Image.fromarray(image[window]) for image in images)]
+        for tile, name in zip(tiles, names, strict=True):
+            time = (end_us - stream.t_start_us) / 1e6
+            text = f"{time:.2f} s" if name == "frame" else name
+            ImageDraw.Draw(tile).text((6, 4), text, fill="white", font_size=15, stroke_width=1, stroke_fill="black")
+        lines.append(np.concatenate([np.asarray(tile) for tile in tiles], axis=1))
+    return Image.fromarray(np.concatenate(lines))
+
+
 def main(folder: Path) -> None:
     """Write the pictures."""
     with (folder / "manifest.csv").open(encoding="utf-8") as file:
@@ -62,6 +90,7 @@ def main(folder: Path) -> None:
     for name, image in (
         ("synthau.png", Image.fromarray(np.concatenate(columns, axis=1))),
         ("synthau_aus.png", sheet(folder, rows)),
+        ("tie.png", variants(folder, rows)),
     ):
         image.quantize(128).save(IMAGES / name, optimize=True)
 
