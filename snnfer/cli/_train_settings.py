@@ -83,6 +83,21 @@ def load_generator(args: argparse.Namespace) -> Any:
     return generator
 
 
+def check_unseen(generator: Any, data: Any, hold_out: Sequence[str]) -> None:
+    """Raise `ProtocolError` if the generator was trained on subjects of `data` that are to be tested."""
+    from snnfer.errors import ProtocolError
+
+    record = generator.training
+    seen = set(hold_out) & set(record.get("train_subjects", ())) if record.get("data") == data.name else set()
+    if seen:
+        subjects = ", ".join(sorted(seen))
+        raise ProtocolError(
+            f"the generator was trained on the held-out subjects {subjects}",
+            expected="an encoder that never saw them",
+            fix="train the generator with the same --hold-out",
+        )
+
+
 def check_same_input(clips: Any, generator: Any) -> None:
     """Raise `ConfigError` if the generator was trained on other images than those of `clips`."""
     from snnfer.errors import ConfigError

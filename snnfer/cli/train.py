@@ -6,6 +6,7 @@ from typing import Any
 
 from snnfer.cli._train_settings import (
     check_same_input,
+    check_unseen,
     divide_subjects,
     load_generator,
     load_samples,
@@ -53,6 +54,8 @@ def train(args: argparse.Namespace) -> int:
     generator = load_generator(args)
     settings = read_settings(args, generator)
     data = load_dataset(settings.data)
+    if generator is not None:
+        check_unseen(generator, data, args.hold_out)
     n_validation = getattr(settings.train, "validation_subjects", 0)
     train_subjects, validation = divide_subjects(data, args.hold_out, n_validation)
     samples = load_samples(data, settings, args)

@@ -80,6 +80,9 @@ def test_what_does_not_fit_is_refused_in_one_line(train, tmp_path, capsys):
     assert "expected evtransfer or evtransfer_lstm" in error("--model", "au_snn", *folder)
     assert "no U-Net encoder" in error("--model", "evtransfer", "--encoder", str(tmp_path / "other"))
     assert "as in the generator" in error("--model", "evtransfer", *folder, *settings("data.window_us=20000"))
+    assert "trained on the held-out subjects ben, cleo" in error(
+        "--model", "evtransfer", *folder, "--hold-out", "cleo", "ben"
+    )
     wrong = settings("model.width=8")
     assert "an encoder with" in error("--model", "evtransfer", *folder, *wrong)
     assert "unknown key 'train.loss'" in error("--model", "pix2pix", "--set", "train.loss=mse")
