@@ -8,6 +8,7 @@ A reconstruction model maps ``[T, N, C, H, W]`` to frames: ``model.reconstruct(x
 [0, 1].
 """
 
+from snnfer.models import evtransfer
 from snnfer.models._asynet_state import AsynetState
 from snnfer.models._registry import create_model, list_models, model_task, register_model
 from snnfer.models.asynet import Asynet, asynet_vgg13
@@ -15,7 +16,6 @@ from snnfer.models.au_cnn3d import AUCNN3d, au_cnn3d
 from snnfer.models.au_snn import AUSNN, au_snn
 from snnfer.models.cvae import CVAE, cvae, kl_to_prior
 from snnfer.models.est_resnet34 import ESTClassifier, est_resnet34
-from snnfer.models.evtransfer import evtransfer, evtransfer_lstm
 from snnfer.models.patchgan import PatchDiscriminator
 from snnfer.models.unet import UNetEncoder, UNetGenerator, encoder_from, pix2pix
 from snnfer.models.vit_b16 import vit_b16
@@ -40,7 +40,6 @@ __all__ = [
     "encoder_from",
     "est_resnet34",
     "evtransfer",
-    "evtransfer_lstm",
     "kl_to_prior",
     "list_models",
     "model_task",

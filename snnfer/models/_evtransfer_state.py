@@ -38,11 +38,11 @@ def load_authors_state(model: nn.Module, state_dict: Mapping[str, Any]) -> None:
         CheckpointError: the model is another one, or names or shapes do not fit; then the model is unchanged.
 
     Examples:
-        >>> from snnfer.models import encoder_from, evtransfer, pix2pix
+        >>> from snnfer.models import create_model, encoder_from, pix2pix
         >>> generator = pix2pix()
         >>> state = torch.load("epoch_0080/model_000080.pth", weights_only=True)  # doctest: +SKIP
         >>> load_authors_state(generator, state)  # doctest: +SKIP
-        >>> evtransfer().load_encoder(encoder_from(generator))
+        >>> create_model("evtransfer").load_encoder(encoder_from(generator))
     """
     state = _unwrap(state_dict)
     names, ignored = _names(model, state)

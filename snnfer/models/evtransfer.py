@@ -3,7 +3,7 @@
 A `pix2pix` generator first learns to reconstruct the face from an event image. Then its encoder goes into the
 classifier:
 
-    >>> from snnfer.models.unet import encoder_from, pix2pix
+    >>> from snnfer.models.unet import pix2pix
     >>> generator = pix2pix(size=(32, 32), width=4)  # trained, in real life
     >>> model = evtransfer(size=(32, 32), width=4)
     >>> model.load_encoder(encoder_from(generator))
@@ -35,10 +35,10 @@ from torch import nn
 from snnfer._check import check_positive
 from snnfer.models._evtransfer_state import load_authors_state
 from snnfer.models._registry import register_model
-from snnfer.models.unet import UNetEncoder
+from snnfer.models.unet import UNetEncoder, encoder_from
 from snnfer.models.window_classifier import WindowClassifier
 
-__all__ = ["evtransfer", "evtransfer_lstm", "load_authors_state"]
+__all__ = ["encoder_from", "evtransfer", "evtransfer_lstm", "load_authors_state"]
 
 
 def _head(n_features: int, hidden: int, n_classes: int, dropout: float) -> nn.Sequential:
