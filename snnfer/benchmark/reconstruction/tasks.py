@@ -10,6 +10,7 @@ import torch
 
 from snnfer._files import atomic_path
 from snnfer._optional import require
+from snnfer.benchmark.fold_task import FoldTask, write_table
 from snnfer.benchmark.protocol import ClipFold
 from snnfer.benchmark.reconstruction.summary import METRICS
 from snnfer.benchmark.store import RECONSTRUCTIONS
@@ -20,8 +21,8 @@ from snnfer.training.config import ReconstructionConfig
 Condition = Literal["events", "posterior", "mean_frame"]
 
 
-@dataclass(frozen=True)
-class ReconstructionTask:
+@dataclass(frozen=True, kw_only=True)
+class ReconstructionTask(FoldTask):
     """Train one network on one fold and score it on every tested window.
 
     Leaves ``model/`` and ``reconstructions.parquet`` in `folder`.
@@ -32,40 +33,19 @@ class ReconstructionTask:
         representation: As the tables call it, such as ``t0_t``.
         resolution: As the tables call it.
         pairs: Windows with their frames.
-        fold: Who trains and who is tested.
-        config: Recipe.
-        seed: Of everything random.
-        folder: Of this task alone.
     """
+
+    result = RECONSTRUCTIONS
 
     model: str
     model_args: dict[str, Any]
     representation: str
     resolution: str
     pairs: WindowPairs
-    fold: ClipFold
     config: ReconstructionConfig
-    seed: int
-    folder: Path
-
-    @property
-    def name(self) -> str:
-        """Folder name."""
-        return self.folder.name
-
-    @property
-    def epochs(self) -> int:
-        """Of the recipe."""
-        return self.config.epochs
-
-    @property
-    def is_done(self) -> bool:
-        """Whether its results are there."""
-        return (self.folder / RECONSTRUCTIONS).is_file()
 
     def run(self, *, on_epoch: Callable[[int, float], None]) -> None:
         """Train, test, and write."""
-        from snnfer.benchmark.jobs import seed_of
         from snnfer.training.reconstruction import train_reconstruction
         from snnfer.training.trainer import remove_checkpoints
 
@@ -75,15 +55,14 @@ class ReconstructionTask:
             model_args=self.model_args,
             train=self.pairs.of_clips(self.fold.train),
             config=self.config,
-            seed=seed_of(self.seed, self.fold.name),
-            checkpoint_dir=self.folder / "checkpoint",
+            seed=self.fold_seed,
+            checkpoint_dir=self.checkpoint_dir,
             on_epoch=on_epoch,
             record={"data": self.pairs.data.name, "fold": self.fold.name, "representation": self.representation},
         )
         save_model(self.folder / "model", trained)
-        rows = list(self.score(trained))
-        write_table(self.folder / RECONSTRUCTIONS, rows, reconstruction_schema())
-        remove_checkpoints(self.folder / "checkpoint")
+        write_table(self.folder / self.result, list(self.score(trained)), reconstruction_schema())
+        remove_checkpoints(self.checkpoint_dir)
 
     def score(self, trained: TrainedModel) -> Iterator[dict[str, Any]]:
         """One row per tested window and condition."""
@@ -212,21 +191,6 @@ def event_picture(x: torch.Tensor) -> np.ndarray:
         values = 255 * values / values.max().clamp_min(1e-9)
     values = values.expand(3, -1, -1).round().clamp(0, 255).to(torch.uint8)
     return values.permute(1, 2, 0).numpy()
-
-
-def write_table(path: Path, rows: list[dict[str, Any]], schema: Any) -> None:
-    """Write rows as Parquet, atomically."""
-    pyarrow = require("pyarrow", extra="bench")
-    parquet = require("pyarrow.parquet", extra="bench")
-    with atomic_path(path) as temporary:
-        parquet.write_table(pyarrow.Table.from_pylist(rows, schema=schema), temporary, compression="zstd")
-
-
-def merge_tables(path: Path, parts: Sequence[Path], schema: Any, extra: Sequence[dict[str, Any]] = ()) -> None:
-    """One table of several parts (and further rows), atomically."""
-    parquet = require("pyarrow.parquet", extra="bench")
-    rows = [row for part in parts for row in parquet.read_table(part, schema=schema).to_pylist()]
-    write_table(path, [*rows, *extra], schema)
 
 
 def reconstruction_schema() -> Any:

@@ -7,11 +7,11 @@ from typing import Any
 
 from snnfer._files import write_json
 from snnfer.benchmark.data import load_dataset
+from snnfer.benchmark.fold_task import merge_tables
 from snnfer.benchmark.pool import run_tasks
 from snnfer.benchmark.protocol import ClipFold, clip_folds, clip_split_hash, describe_split
 from snnfer.benchmark.reconstruction.tasks import (
     ReconstructionTask,
-    merge_tables,
     reconstruction_schema,
     write_examples,
 )

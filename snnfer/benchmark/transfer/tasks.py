@@ -11,16 +11,15 @@ import numpy as np
 import torch
 
 from snnfer._optional import require
-from snnfer.benchmark.protocol import ClipFold
-from snnfer.benchmark.reconstruction.tasks import write_table
+from snnfer.benchmark.fold_task import FoldTask, write_table
 from snnfer.benchmark.store import PREDICTIONS
 from snnfer.datasets import WindowSamples
 from snnfer.training import load_model, save_model
 from snnfer.training.config import TrainConfig
 
 
-@dataclass(frozen=True)
-class ClassifierTask:
+@dataclass(frozen=True, kw_only=True)
+class ClassifierTask(FoldTask):
     """Train one classifier on one fold and test it on every tested window.
 
     Leaves ``model/`` and ``predictions.parquet`` in `folder`. Where an encoder was transferred, ``model/generator``
@@ -34,12 +33,10 @@ class ClassifierTask:
         model: Name of the network.
         model_args: Its arguments.
         samples: Windows.
-        fold: Who trains and who is tested.
-        config: Recipe.
-        seed: Of everything random.
         generator: Model folder of the reconstruction network whose encoder is taken; None for ``scratch``.
-        folder: Of this task alone.
     """
+
+    result = PREDICTIONS
 
     system: str
     representation: str
@@ -48,30 +45,11 @@ class ClassifierTask:
     model: str
     model_args: dict[str, Any]
     samples: WindowSamples
-    fold: ClipFold
     config: TrainConfig
-    seed: int
     generator: Path | None
-    folder: Path
-
-    @property
-    def name(self) -> str:
-        """Folder name."""
-        return self.folder.name
-
-    @property
-    def epochs(self) -> int:
-        """Of the recipe."""
-        return self.config.epochs
-
-    @property
-    def is_done(self) -> bool:
-        """Whether its results are there."""
-        return (self.folder / PREDICTIONS).is_file()
 
     def run(self, *, on_epoch: Callable[[int, float], None]) -> None:
         """Train, test, and write."""
-        from snnfer.benchmark.jobs import seed_of
         from snnfer.training.classifier import train_network
         from snnfer.training.scoring import clip_scores
         from snnfer.training.trainer import remove_checkpoints
@@ -82,8 +60,8 @@ class ClassifierTask:
             model_args=self.model_args,
             train=self.samples.of_clips(self.fold.train),
             config=self.config,
-            seed=seed_of(self.seed, self.fold.name),
-            checkpoint_dir=self.folder / "checkpoint",
+            seed=self.fold_seed,
+            checkpoint_dir=self.checkpoint_dir,
             prepare=self._transfer if self.generator else None,
             permute_labels=self.variant == "label_permuted",
             on_epoch=on_epoch,
@@ -97,8 +75,8 @@ class ClassifierTask:
         if self.generator:
             _link(self.folder / "model" / "generator", self.generator)
         rows = prediction_rows(self.samples, test, scores.softmax(1).numpy(), self.identity)
-        write_table(self.folder / PREDICTIONS, rows, prediction_schema())
-        remove_checkpoints(self.folder / "checkpoint")
+        write_table(self.folder / self.result, rows, prediction_schema())
+        remove_checkpoints(self.checkpoint_dir)
 
     @property
     def identity(self) -> dict[str, Any]:
