@@ -1,4 +1,4 @@
-"""Data sets: labelled clips of recordings, subject-wise splits and cached tensors."""
+"""Data sets: labelled clips of recordings and their windows, subject-wise splits and cached tensors."""
 
 from snnfer.datasets.action_units import ACTION_UNITS, PAPER_AUS
 from snnfer.datasets.cache import ArrayCache, default_cache_dir
