@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from snnfer._files import atomic_path, hash_value
+from snnfer.errors import DatasetError
 
 
 def default_cache_dir() -> Path:
@@ -39,7 +40,11 @@ class ArrayCache:
         return self.root / name[:2] / f"{name}.npy"
 
     def store(self, key: Any, build: Callable[[], np.ndarray]) -> Path:
-        """Path of the array for `key`; built and written if it is not there or cannot be read."""
+        """Path of the array for `key`; built and written if it is not there or cannot be read.
+
+        Raises:
+            DatasetError: it cannot be written.
+        """
         path = self.path(key)
         if path.is_file():
             try:
@@ -48,8 +53,15 @@ class ArrayCache:
             except (ValueError, OSError):  # damaged by a full disk or another program: build it again
                 path.unlink(missing_ok=True)
         array = build()
-        with atomic_path(path) as temporary:
-            np.save(temporary, array, allow_pickle=False)
+        try:
+            with atomic_path(path) as temporary:
+                np.save(temporary, array, allow_pickle=False)
+        except OSError as error:
+            raise DatasetError(
+                f"'{path}' ({array.nbytes / 1e6:.0f} MB) cannot be written",
+                cause=f"a full disk or a folder that may not be written to ({error})",
+                fix="free some space, or set SNNFER_CACHE to a folder on a larger disk",
+            ) from error
         return path
 
     def get(self, key: Any, build: Callable[[], np.ndarray]) -> np.ndarray:

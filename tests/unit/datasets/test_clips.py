@@ -97,3 +97,14 @@ def test_collate_puts_time_first(data, tmp_path):
     assert x.shape == (40, 2, 2, 8, 8)
     assert labels.tolist() == [0, 0]
     assert lengths.tolist() == [10, 28]
+
+
+def test_a_cache_that_cannot_be_written_says_what_to_do(tmp_path, monkeypatch):
+    def full(*args, **options):
+        raise OSError("Not enough free space to write 128 bytes")
+
+    monkeypatch.setattr(np, "save", full)
+    cache = ArrayCache(tmp_path)
+    with pytest.raises(DatasetError, match=r"cannot be written; likely cause: a full disk .*fix: .*SNNFER_CACHE"):
+        cache.store("key", lambda: np.zeros(3))
+    assert not cache.path("key").exists()
