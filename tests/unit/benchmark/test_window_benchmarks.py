@@ -1,6 +1,7 @@
 """Transfer and reconstruction benchmarks on toy recordings, from a config to the tables of predictions."""
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,8 +16,10 @@ from snnfer.benchmark.transfer.tasks import prediction_rows
 from snnfer.datasets import ManifestDataset, crop_resize
 from snnfer.errors import ConfigError, ProtocolError
 from snnfer.events import read
+from snnfer.models import create_model
 from snnfer.training import load_model
 
+CONFIGS = Path(__file__).parents[3] / "benchmarks" / "configs"
 DATA = {"dataset": "manifest", "window_us": 30_000, "n_steps": 10, "size": [16, 16], "crop": "none"}
 WINDOWS = {"within": "clip", "min_events": 10, "stride": 4, "pair_stride": 4}
 
@@ -214,3 +217,36 @@ def test_a_clip_is_scored_by_the_mean_of_its_windows(toy_manifest):
     assert first["scores"] == pytest.approx([0.3, 0.65, 0.05])
     assert (first["window_predictions"], first["y_true"], first["subject"]) == ([0, 1], 0, "anna")
     assert (second["window_predictions"], second["y_true"]) == ([2], 1)
+
+
+class TestExtends:
+    def test_groups_are_merged_and_lists_replaced(self, tmp_path):
+        config_file(tmp_path, tmp_path, variants=["t_t", "t0_t"])
+        path = tmp_path / "small.yaml"
+        path.write_text("extends: toy.yaml\nvariants: [t0_t0]\ntrain: {epochs: 7}\n")
+        small, toy = load_config(path), load_config(tmp_path / "toy.yaml")
+        assert (small.name, small.variants, small.train.epochs) == ("small", ("t0_t0",), 7)
+        assert small.train.batch_size == toy.train.batch_size
+        assert small.reconstruction == toy.reconstruction
+
+    def test_a_circle_is_refused(self, tmp_path):
+        (tmp_path / "a.yaml").write_text("extends: b.yaml\n")
+        (tmp_path / "b.yaml").write_text("extends: a.yaml\n")
+        with pytest.raises(ConfigError, match="extends itself"):
+            load_config(tmp_path / "a.yaml")
+
+    def test_a_missing_base_is_named(self, tmp_path):
+        (tmp_path / "a.yaml").write_text("extends: nowhere.yaml\n")
+        with pytest.raises(ConfigError, match=r"no config file at '.*nowhere\.yaml'"):
+            load_config(tmp_path / "a.yaml")
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_config_of_the_repository_fits(path):
+    config = load_config(path)
+    assert config.name == path.stem
+    assert config.title != config.name
+    if isinstance(config, TransferConfig):
+        for system in config.systems:
+            with torch.device("meta"):
+                create_model(system.model, **{**system.args, "size": system.size or config.data.size})
