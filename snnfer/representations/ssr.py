@@ -54,7 +54,7 @@ class SSRHistogram(WindowImages):
     def draw(self, image: np.ndarray, events: np.ndarray, *, start_us: int, origin_us: int) -> None:
         """Draw one window of the whole sensor; see `WindowImages.draw`."""
         height, width = image.shape[1:]
-        index = (events["p"] * np.int64(height) + events["y"]) * width + events["x"]
+        index = (events["p"].astype(np.int64) * height + events["y"]) * width + events["x"]
         torch.from_numpy(image.reshape(-1)).scatter_add_(0, torch.from_numpy(index), torch.ones(len(index)))
 
 
