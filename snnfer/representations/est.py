@@ -95,7 +95,7 @@ class EST(WindowImages):
         height, width = image.shape[1:]
         last = int(events["t"][-1]) - start_us
         time = (events["t"] - start_us) / last if last else np.ones(len(events))
-        index = (events["p"] * np.int64(self.n_bins * height) + events["y"]) * width + events["x"]  # bin 0
+        index = (events["p"].astype(np.int64) * (self.n_bins * height) + events["y"]) * width + events["x"]  # bin 0
         flat = torch.from_numpy(image.reshape(-1))
         for bins, weight in self._touched(time):
             src = torch.from_numpy((weight * time).astype(np.float32))
