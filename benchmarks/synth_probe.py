@@ -33,10 +33,10 @@ def main() -> None:
     torch.set_num_threads(1)
     features, rates = read_features(data)
     subjects, labels = np.array([clip.subject for clip in data.clips]), np.array(data.labels)
-    print(f"{len(data.clips)} clips, {len(data.subjects)} subjects, chance {100 / len(data.aus):.1f} %")
+    print(f"{len(data.clips)} clips, {len(data.subjects)} subjects, chance {100 / len(data.class_names):.1f} %")
     print("\n| features | top-1 % (SD over subjects) | top-3 % |\n|---|---|---|")
     for name, values in features.items():
-        top1, top3 = leave_one_subject_out(np.stack(values), labels, subjects, len(data.aus))
+        top1, top3 = leave_one_subject_out(np.stack(values), labels, subjects, len(data.class_names))
         print(f"| {name} | {100 * top1.mean():.1f} +- {100 * top1.std():.1f} | {100 * top3.mean():.1f} |", flush=True)
     print_rates(data, rates)
 
@@ -131,7 +131,7 @@ def ridge_scores(
 def print_rates(data: ManifestDataset, rates: list[tuple[int, float, float]]) -> None:
     values = np.array(rates)
     print("\n| AU | events per second, mean | noise % |\n|---|---|---|")
-    for au in data.aus:
+    for au in sorted({clip.au for clip in data.clips}):
         _, rate, noise = values[values[:, 0] == au].mean(0)
         print(f"| {au} | {rate / 1e3:.1f} k | {100 * noise:.1f} |")
     print(f"| all | {values[:, 1].mean() / 1e3:.1f} k | {100 * values[:, 2].mean():.1f} |")

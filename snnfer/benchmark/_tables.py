@@ -14,7 +14,7 @@ from snnfer.benchmark._format import (
     percent,
     with_interval,
 )
-from snnfer.datasets import ACTION_UNITS
+from snnfer.datasets import class_meaning
 from snnfer.plot.style import si
 
 
@@ -109,7 +109,7 @@ def recall_table(metrics: Mapping[str, Any]) -> Table:
     rows = []
     for k, name in enumerate(metrics["class_names"]):
         n_clips = max((sum(network["confusion"][k]) // len(network["seeds"]) for network in networks), default=0)
-        rows.append([name, class_text(name), str(n_clips), *(percent(network["recall"][k]) for network in networks)])
+        rows.append([name, class_meaning(name), str(n_clips), *(percent(network["recall"][k]) for network in networks)])
     return Table(["class", "meaning", "clips", *(f"{network_name(network)} (%)" for network in networks)], rows, 2)
 
 
@@ -123,17 +123,6 @@ def layer_table(entry: Mapping[str, Any]) -> Table:
             [str(layer["name"]), str(layer.get("kind", "")), *cells, MISSING if rate is None else f"{rate:.4f}"]
         )
     return Table(["layer", "kind", "MACs", "ACs", "spikes", "spikes per neuron and step"], rows, 2)
-
-
-def class_text(name: str) -> str:
-    """Meaning of an Action Unit's name, empty for other classes.
-
-    Examples:
-        >>> class_text("AU12")
-        'lip corner puller'
-    """
-    code = name.removeprefix("AU")
-    return ACTION_UNITS.get(int(code), "") if code.isdigit() else ""
 
 
 def _scores(network: Mapping[str, Any]) -> list[str]:

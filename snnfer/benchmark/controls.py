@@ -58,7 +58,7 @@ def control_rows(
     clips: ClipTensors, folds: list[Fold], modality: str, *, majority: bool, linear_probe: bool
 ) -> list[dict[str, Any]]:
     """Rows of the predictions table for the controls of one modality."""
-    labels, n_classes = np.array(clips.labels), len(clips.data.aus)
+    labels, n_classes = np.array(clips.labels), len(clips.data.class_names)
     features = summed_features(clips) if linear_probe else np.empty(0)
     rows = []
     for fold in folds:

@@ -33,7 +33,7 @@ def verify_data(args: argparse.Namespace) -> int:
             )
         n_events += len(stream)
     print(f"{data.name}: {len(data.clips)} clips, {len(data.subjects)} subjects, {n_events:,} events")
-    counts = Counter(clip.au for clip in data.clips)
-    print("clips per class: " + ", ".join(f"AU{au} {counts[au]}" for au in data.aus))
+    counts = Counter(clip.class_name for clip in data.clips)
+    print("clips per class: " + ", ".join(f"{name} {counts[name]}" for name in data.class_names))
     print("subjects: " + ", ".join(data.subjects))
     return 0

@@ -109,15 +109,12 @@ def find_box(stream: Any, no_face: str) -> tuple[int, int, int, int] | None:
 
 def print_scores(scores: Any, top: int) -> None:
     """One line per window: its time and best classes."""
-    from snnfer.datasets import ACTION_UNITS
+    from snnfer.datasets import class_meaning
 
     print(f"{'window (s)':>16}  best {top} classes with scores")
     for i in range(len(scores.scores)):
         start, end = scores.t_start_us[i] / 1e6, scores.t_end_us[i] / 1e6
-        best = [
-            f"{name} {ACTION_UNITS.get(int(name.removeprefix('AU')), '') if name.startswith('AU') else ''} {value:.2f}"
-            for name, value in scores.top(i, top)
-        ]
+        best = [f"{name} {class_meaning(name)} {value:.2f}" for name, value in scores.top(i, top)]
         print(f"{start:7.3f} - {end:6.3f}  " + " | ".join(best))
 
 

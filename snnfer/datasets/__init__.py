@@ -1,6 +1,6 @@
 """Data sets: labelled clips of recordings and their windows, subject-wise splits and cached tensors."""
 
-from snnfer.datasets.action_units import ACTION_UNITS, PAPER_AUS
+from snnfer.datasets.action_units import ACTION_UNITS, PAPER_AUS, class_meaning
 from snnfer.datasets.cache import ArrayCache, default_cache_dir
 from snnfer.datasets.clips import N_CHANNELS, ClipInput, ClipTensors, collate, crop_resize, frames_at
 from snnfer.datasets.manifest import Clip, ManifestDataset
@@ -19,6 +19,7 @@ __all__ = [
     "ManifestDataset",
     "WindowPairs",
     "WindowSamples",
+    "class_meaning",
     "collate",
     "crop_resize",
     "default_cache_dir",

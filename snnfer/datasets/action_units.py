@@ -44,3 +44,14 @@ ACTION_UNITS: dict[int, str] = {
 
 PAPER_AUS: tuple[int, ...] = (2, 4, 5, 6, 9, 12, 15, 17, 23, 26, 41, 43, 45, 51, 52, 53, 54, 61, 62, 63, 64)
 """The 21 AUs of the event micro-expression data set, in class order."""
+
+
+def class_meaning(name: str) -> str:
+    """What the class of an Action Unit shows, empty for other classes.
+
+    Examples:
+        >>> class_meaning("AU12"), class_meaning("happy")
+        ('lip corner puller', '')
+    """
+    code = name.removeprefix("AU")
+    return ACTION_UNITS.get(int(code), "") if code.isdigit() else ""

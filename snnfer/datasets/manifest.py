@@ -1,7 +1,8 @@
 """Recordings described by a manifest: a CSV file with one row per clip.
 
-The least a manifest needs is ``subject,au,sensor,path,t_start_us,t_end_us``; paths are relative to the manifest.
-SynthAU writes the same file with more columns, so one reader serves both.
+The least a manifest needs is ``subject,au,sensor,path,t_start_us,t_end_us``; paths are relative to the manifest. Where
+whole expressions are the classes, the column ``expression`` takes the place of ``au``. SynthAU writes the same file
+with more columns, so one reader serves both.
 """
 
 import functools
@@ -21,6 +22,8 @@ from snnfer.errors import DatasetError
 from snnfer.events import EventStream
 
 REQUIRED_COLUMNS = ("subject", "au", "sensor", "path", "t_start_us", "t_end_us")
+EXPRESSION = "expression"
+"""Column with the name of an expression, in place of ``au``."""
 BOX_COLUMNS = ("box_x", "box_y", "box_w", "box_h")
 
 Box = tuple[int, int, int, int]
@@ -33,7 +36,7 @@ class Clip:
     Attributes:
         clip: Name, unique in its data set.
         subject: Who is seen.
-        au: FACS code of the acted Action Unit.
+        au: FACS code of the acted Action Unit; None where whole expressions are the classes.
         sensor: Sensor name, as the manifest gives it.
         path: Event file.
         t_start_us: First microsecond of the clip, in the time of the recording.
@@ -41,11 +44,12 @@ class Clip:
         box: Square face box ``(x, y, width, height)`` in sensor pixels, where known.
         frames_path: File with the frames, where they are not in `path`.
         onset_us, offset_us: When the movement begins and has ended, where known.
+        expression: Name of the shown expression, where expressions are the classes.
     """
 
     clip: str
     subject: str
-    au: int
+    au: int | None
     sensor: str
     path: Path
     t_start_us: int
@@ -54,6 +58,12 @@ class Clip:
     frames_path: Path | None = None
     onset_us: int | None = None
     offset_us: int | None = None
+    expression: str = ""
+
+    @property
+    def class_name(self) -> str:
+        """Name of its class, such as ``AU12`` or ``happy``."""
+        return self.expression if self.au is None else f"AU{self.au}"
 
     @property
     def duration_us(self) -> int:
@@ -68,7 +78,7 @@ class ManifestDataset:
     Args:
         name: Shown in reports.
         clips: In manifest order.
-        aus: FACS codes in class order.
+        class_names: In class order: Action Units by their codes, expressions by their names.
         root: Folder that relative paths start from.
         description: What `dataset.json` beside the manifest says, if there is one.
 
@@ -80,7 +90,7 @@ class ManifestDataset:
 
     name: str
     clips: tuple[Clip, ...]
-    aus: tuple[int, ...]
+    class_names: tuple[str, ...]
     root: Path
     description: Mapping[str, Any] = field(default_factory=dict)
 
@@ -106,15 +116,10 @@ class ManifestDataset:
         return cls(
             name=str(description.get("name", manifest.parent.name)),
             clips=clips,
-            aus=tuple(sorted({clip.au for clip in clips})),
+            class_names=tuple(dict.fromkeys(clip.class_name for clip in sorted(clips, key=_class_order))),
             root=manifest.parent,
             description=description,
         )
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """Class names in class order, such as ``AU12``."""
-        return tuple(f"AU{au}" for au in self.aus)
 
     @property
     def subjects(self) -> tuple[str, ...]:
@@ -124,8 +129,8 @@ class ManifestDataset:
     @property
     def labels(self) -> tuple[int, ...]:
         """Class index of each clip."""
-        index = {au: i for i, au in enumerate(self.aus)}
-        return tuple(index[clip.au] for clip in self.clips)
+        index = {name: i for i, name in enumerate(self.class_names)}
+        return tuple(index[clip.class_name] for clip in self.clips)
 
     def fingerprint(self) -> str:
         """Hash of every event file, frame file and label: two data sets with the same one give the same tensors."""
@@ -141,7 +146,7 @@ class ManifestDataset:
                 expected="one of " + ", ".join(self.subjects),
             )
         clips = tuple(clip for clip in self.clips if clip.subject in wanted)
-        return ManifestDataset(self.name, clips, self.aus, self.root, self.description)
+        return ManifestDataset(self.name, clips, self.class_names, self.root, self.description)
 
     def load(self, clip: Clip, *, frames: bool = False) -> EventStream:
         """Events of one clip (and its frames, if asked for), in the time of the recording."""
@@ -169,10 +174,12 @@ def _read_rows(manifest: Path) -> list[dict[str, str]]:
         raise DatasetError(f"'{manifest}' is not a readable CSV file", cause=" ".join(str(error).split())) from error
     table.columns = [str(column).strip() for column in table.columns]
     missing = [column for column in REQUIRED_COLUMNS if column not in table.columns]
+    if "au" in missing and EXPRESSION in table.columns:
+        missing.remove("au")
     if missing:
         raise DatasetError(
             f"'{manifest}' lacks the column '{missing[0]}'",
-            expected="the columns " + ",".join(REQUIRED_COLUMNS),
+            expected="the columns " + ",".join(REQUIRED_COLUMNS) + f" ('{EXPRESSION}' in place of 'au' will do)",
             cause="another separator than a comma" if len(table.columns) == 1 else "",
             fix=f"add the missing: {', '.join(missing)}",
         )
@@ -192,7 +199,10 @@ def _clip(row: Mapping[str, str], number: int, manifest: Path) -> Clip:
     start, end = (_integer(row[name], name, where) for name in ("t_start_us", "t_end_us"))
     if end <= start:
         raise DatasetError(f"{where} has t_end_us = {end} and t_start_us = {start}", expected="an end after the start")
-    au = _action_unit(row["au"], where)
+    au = _action_unit(row["au"], where) if "au" in row else None
+    expression = "" if au is not None else row[EXPRESSION].strip()
+    if au is None and not expression:
+        raise DatasetError(f"{where} has no expression", fix="every clip needs the name of its expression")
     if not row["subject"]:
         raise DatasetError(f"{where} has no subject", fix="every clip needs the name of who is seen")
     box = (
@@ -201,7 +211,7 @@ def _clip(row: Mapping[str, str], number: int, manifest: Path) -> Clip:
         else None
     )
     return Clip(
-        clip=row.get("clip") or f"{row['subject']}-AU{au}-{Path(row['path']).stem}-{start}",
+        clip=row.get("clip") or f"{row['subject']}-{expression or f'AU{au}'}-{Path(row['path']).stem}-{start}",
         subject=row["subject"],
         au=au,
         sensor=row["sensor"],
@@ -212,7 +222,12 @@ def _clip(row: Mapping[str, str], number: int, manifest: Path) -> Clip:
         frames_path=manifest.parent / frames if frames else None,
         onset_us=_integer(row["onset_us"], "onset_us", where) if row.get("onset_us") else None,
         offset_us=_integer(row["offset_us"], "offset_us", where) if row.get("offset_us") else None,
+        expression=expression,
     )
+
+
+def _class_order(clip: Clip) -> tuple[int, str]:
+    return clip.au or 0, clip.expression
 
 
 def _action_unit(text: str, where: str) -> int:
@@ -260,7 +275,7 @@ def _read_description(root: Path) -> dict[str, Any]:
 
 
 def _identity(clip: Clip) -> list[Any]:
-    return [clip.clip, clip.subject, clip.au, clip.t_start_us, clip.t_end_us, list(clip.box or ())]
+    return [clip.clip, clip.subject, clip.au or clip.expression, clip.t_start_us, clip.t_end_us, list(clip.box or ())]
 
 
 def _hash_once(path: Path) -> str:

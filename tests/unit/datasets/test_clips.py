@@ -21,7 +21,7 @@ def data(tmp_path):
         Clip(f"c{i}", "s", 12, "d", tmp_path / "r.h5", start, end, (2, 0, 16, 16))
         for i, (start, end) in enumerate([(0, 300_000), (100_000, 1_000_000)])
     )
-    return ManifestDataset("d", clips, (12,), tmp_path)
+    return ManifestDataset("d", clips, ("AU12",), tmp_path)
 
 
 def test_every_event_in_box_and_interval_is_counted_once(data, tmp_path):

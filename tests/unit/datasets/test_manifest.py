@@ -39,6 +39,17 @@ def test_labels_and_subjects_are_known_without_reading_events(folder):
     assert data.labels == (1, 0, 0, 1)
 
 
+def test_expressions_can_be_the_classes(folder):
+    rows = [row.replace(",12,", ",surprise,").replace(",AU2,", ",Anger,").replace(",2,", ",Anger,") for row in GOOD]
+    data = read(folder, *rows, header=HEADER.replace("au", "expression"))
+    assert data.class_names == ("Anger", "surprise")
+    assert data.labels == (1, 0, 0, 1)
+    assert data.clips[0].clip == "s1-surprise-a-0"
+    assert data.clips[0].au is None
+    other = [row.replace("surprise", "joy") for row in rows]
+    assert read(folder, *other, header=HEADER.replace("au", "expression")).fingerprint() != data.fingerprint()
+
+
 def test_a_clip_holds_exactly_the_events_of_its_interval(folder):
     data = read(folder, *GOOD)
     assert [len(data.load(clip)) for clip in data.clips] == [50, 50, 50, 99]
@@ -55,6 +66,7 @@ def test_windows_line_ends_spaces_and_a_byte_order_mark_are_read(folder):
     ("rows", "options", "message"),
     [
         (("s1,12,d,a.h5,0,50000",), {"header": HEADER.replace("au,", "")}, "lacks the column 'au'"),
+        (("s1,,d,a.h5,0,50000",), {"header": HEADER.replace("au", "expression")}, "line 2 has no expression"),
         (("s1;12;d;a.h5;0;50000",), {"header": HEADER.replace(",", ";")}, "another separator"),
         ((), {}, "no clips"),
         (("s1,99,d,a.h5,0,50000",), {}, "line 2 has the unknown Action Unit '99'"),

@@ -38,7 +38,7 @@ def make_data(folder, *, frames_t_us=None, frame_size=(16, 20), black=()):
                 offset_us=8 * WINDOW_US,
             )
         )
-    return ManifestDataset("d", tuple(clips), (12, 15), folder)
+    return ManifestDataset("d", tuple(clips), ("AU12", "AU15"), folder)
 
 
 def tensors(data, folder, modality="events", **options):
