@@ -67,6 +67,17 @@ def p_text(p: float) -> str:
     return f"{p:.3f}" if p >= 0.0005 else "< 0.001"
 
 
+def p_equals(p: float) -> str:
+    """A p-value in a sentence.
+
+    Examples:
+        >>> p_equals(0.015625), p_equals(0.00001)
+        ('p = 0.016', 'p < 0.001')
+    """
+    text = p_text(p)
+    return f"p {text}" if text.startswith("<") else f"p = {text}"
+
+
 def network_name(entry: Mapping[str, Any]) -> str:
     """Name of a network as it stands in tables and figures.
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from snnfer.benchmark._finding import few_subjects, synthetic_text
-from snnfer.benchmark._format import NBSP, NOT_COMPARABLE, of_variant, p_text, percent
+from snnfer.benchmark._format import NBSP, NOT_COMPARABLE, of_variant, p_equals, p_text, percent
 from snnfer.benchmark._statistics import ALPHA
 from snnfer.benchmark.transfer._systems import NETWORKS, network_text, training_text
 
@@ -39,7 +39,19 @@ def ordering_sentences(metrics: Mapping[str, Any]) -> list[str]:
     """One sentence or two per system that has all three encoder trainings; one sentence if there is none."""
     if not metrics["ordering"]:
         return [f"The ordering {CLAIM} cannot be tested: the run lacks one of the three, or their common clips."]
-    return [_ordering(claim) for claim in metrics["ordering"]]
+    return [_ordering(claim) + _gain(claim["system"], metrics) for claim in metrics["ordering"]]
+
+
+def _gain(system: str, metrics: Mapping[str, Any]) -> str:
+    """What transfer and fine-tuning together add to training from scratch, where the claim says more than that."""
+    for test in metrics["comparisons"]:
+        pair = [(test[side]["system"], test[side]["encoder_training"]) for side in "ab"]
+        if test["main"] and pair == [(system, "fine_tuned"), (system, "scratch")]:
+            n_better, n = test["n_better"], test["n_subjects"]
+            step = _step({"a": "fine_tuned", "b": "scratch", "difference": test["difference"]})
+            after = f"{p_equals(test['p_holm'])} after Holm's correction over all tests"
+            return f" {step.capitalize()}, better for {n_better} of {n} subjects ({after})."
+    return ""
 
 
 def _ordering(claim: Mapping[str, Any]) -> str:
@@ -49,14 +61,14 @@ def _ordering(claim: Mapping[str, Any]) -> str:
     seen = _seen(claim["steps"])
     if claim["verdict"] == "holds":
         return (
-            f"For {system} the ordering {CLAIM} holds: {seen} ({over}, {subjects}, p = {p_text(claim['p_value'])} for "
+            f"For {system} the ordering {CLAIM} holds: {seen} ({over}, {subjects}, {p_equals(claim['p_value'])} for "
             "both steps together)."
         )
     if claim["verdict"] == "does not hold":
         worst = min((step for step in claim["steps"] if step["difference"] < 0), key=lambda step: step["p_value"])
         return (
-            f"For {system} the ordering {CLAIM} does not hold: {seen} ({over}, {subjects}, p = "
-            f"{p_text(worst['p_value'])} for the step that goes the other way)."
+            f"For {system} the ordering {CLAIM} does not hold: {seen} ({over}, {subjects}, "
+            f"{p_equals(worst['p_value'])} for the step that goes the other way)."
         )
     text = f"For {system} the ordering {CLAIM} cannot be decided with {subjects}: {seen} ({over}"
     if claim["smallest_p"] >= ALPHA:
@@ -64,7 +76,7 @@ def _ordering(claim: Mapping[str, Any]) -> str:
             f"{text}), but no difference of any size could have been significant here (the smallest possible p is "
             f"{p_text(claim['smallest_p'])})."
         )
-    return f"{text}), which is not significant (p = {p_text(claim['p_value'])} for both steps together)."
+    return f"{text}), which is not significant ({p_equals(claim['p_value'])} for both steps together)."
 
 
 def _over(representations: Sequence[Sequence[str]]) -> str:
