@@ -54,7 +54,13 @@ def only_one_process(run_dir: Path, shard: tuple[int, int]) -> Any:
 
 
 def start_manifest(
-    run_dir: Path, settings: Settings, data: ManifestDataset, *, command: str, **entries: Any
+    run_dir: Path,
+    settings: Settings,
+    data: ManifestDataset,
+    *,
+    command: str,
+    data_config: DataConfig | None = None,
+    **entries: Any,
 ) -> dict[str, Any]:
     """Write ``manifest.json`` and return it; refuse a folder whose data have changed since it was begun.
 
@@ -63,10 +69,11 @@ def start_manifest(
         settings: The effective config.
         data: The clips.
         command: How to run it again.
+        data_config: Settings that `data` were read with, where they are not those of `settings`.
         **entries: What this kind of benchmark adds: ``protocol``, ``published``, ``split_hash`` ...
     """
     path = run_dir / MANIFEST
-    description = describe(data, settings.data)
+    description = describe(data, data_config or settings.data)
     if path.is_file():
         record = read_manifest(run_dir)
         if record["data"]["fingerprint"] != description["fingerprint"]:

@@ -1,7 +1,6 @@
 """Running a reconstruction benchmark from its config to its report; complete work is never done twice."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +40,10 @@ def run_reconstruction(
     with only_one_process(run_dir, shard):
         record = start_manifest(
             run_dir,
-            replace(settings, data=settings.data_of(settings.resolutions[0])),
+            settings,
             first,
             command=command,
+            data_config=settings.data_of(settings.resolutions[0]),
             protocol=describe_split(settings.protocol, folds, settings.train.epochs),
             published=settings.published,
             split_hash=clip_split_hash(folds),
