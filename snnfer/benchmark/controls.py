@@ -6,7 +6,7 @@ import numpy as np
 
 from snnfer._optional import require
 from snnfer.benchmark.jobs import Variant
-from snnfer.datasets import ClipTensors, Fold
+from snnfer.datasets import ClipTensors, Fold, WindowSamples
 
 CONTROL: Variant = "control"
 
@@ -41,7 +41,7 @@ def linear_probe_scores(
     return scores
 
 
-def summed_features(clips: ClipTensors, *, side: int = 16) -> np.ndarray:
+def summed_features(clips: ClipTensors | WindowSamples, *, side: int = 16) -> np.ndarray:
     """Mean over valid steps of each channel on a coarse ``side x side`` grid, log-compressed: ``[n, C*side*side]``."""
     import torch
     from torch.nn import functional

@@ -4,8 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from snnfer._files import atomic_path
-from snnfer._optional import require
 from snnfer.benchmark.jobs import seed_of
 from snnfer.benchmark.protocol import ClipFold
 
@@ -53,18 +51,3 @@ class FoldTask:
     def checkpoint_dir(self) -> Path:
         """Where training goes on from after an interruption."""
         return self.folder / "checkpoint"
-
-
-def write_table(path: Path, rows: list[dict[str, Any]], schema: Any) -> None:
-    """Write rows as Parquet, atomically."""
-    pyarrow = require("pyarrow", extra="bench")
-    parquet = require("pyarrow.parquet", extra="bench")
-    with atomic_path(path) as temporary:
-        parquet.write_table(pyarrow.Table.from_pylist(rows, schema=schema), temporary, compression="zstd")
-
-
-def merge_tables(path: Path, parts: list[Path], schema: Any, extra: list[dict[str, Any]] | None = None) -> None:
-    """One table of several parts (and further rows), atomically."""
-    parquet = require("pyarrow.parquet", extra="bench")
-    rows = [row for part in parts for row in parquet.read_table(part, schema=schema).to_pylist()]
-    write_table(path, [*rows, *(extra or [])], schema)

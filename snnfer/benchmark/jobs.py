@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 import torch
 
-from snnfer._files import atomic_path
 from snnfer._optional import require
 from snnfer.benchmark.config import BenchmarkConfig, ModelConfig
+from snnfer.benchmark.store import PREDICTIONS, write_table
 from snnfer.datasets import ClipTensors, Fold, leave_one_subject_out
 from snnfer.errors import ConfigError
 from snnfer.training import save_model
@@ -119,7 +119,8 @@ def run_job(
         trained.model, clips, test, mean=trained.mean, std=trained.std, batch_size=recipe.batch_size
     )
     save_model(folder / "model", trained)
-    write_predictions(folder / "predictions.parquet", prediction_rows(job, clips, test, scores, steps))
+    rows = prediction_rows(job, clips, test, scores, steps)
+    write_table(folder / PREDICTIONS, rows, predictions_schema())
     remove_checkpoints(folder / "checkpoint")
 
 
@@ -159,14 +160,6 @@ def prediction_rows(
             }
         )
     return rows
-
-
-def write_predictions(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Write rows of the predictions table as Parquet, atomically."""
-    pyarrow = require("pyarrow", extra="bench")
-    parquet = require("pyarrow.parquet", extra="bench")
-    with atomic_path(path) as temporary:
-        parquet.write_table(pyarrow.Table.from_pylist(rows, schema=predictions_schema()), temporary, compression="zstd")
 
 
 def predictions_schema() -> Any:

@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from snnfer._files import write_json
-from snnfer._optional import require
 from snnfer.benchmark.config import BenchmarkConfig
 from snnfer.benchmark.controls import control_rows
 from snnfer.benchmark.data import load_dataset, load_tensors
-from snnfer.benchmark.jobs import Job, JobTask, list_jobs, predictions_schema, select_folds, write_predictions
+from snnfer.benchmark.jobs import Job, JobTask, list_jobs, predictions_schema, select_folds
 from snnfer.benchmark.pool import run_tasks
 from snnfer.benchmark.run_folder import only_one_process, start_manifest
-from snnfer.benchmark.store import EXAMPLES, MANIFEST, OPERATIONS, PREDICTIONS
+from snnfer.benchmark.store import EXAMPLES, MANIFEST, OPERATIONS, PREDICTIONS, merge_tables
 from snnfer.datasets import ClipTensors, split_hash
 from snnfer.errors import ProtocolError
 
@@ -107,16 +106,10 @@ def _finish(
             linear_probe=settings.controls.linear_probe,
         )
     ]
-    _merge(run_dir / PREDICTIONS, [part / PREDICTIONS for _, part in complete], controls)
+    merge_tables(run_dir / PREDICTIONS, [part / PREDICTIONS for _, part in complete], predictions_schema(), controls)
     record |= {"complete": not missing, "missing_jobs": missing}
     write_json(run_dir / MANIFEST, record)
     if complete:
         write_operations(run_dir / OPERATIONS, complete, clips)
         write_examples(run_dir / EXAMPLES, complete, clips)
     write_report(run_dir)
-
-
-def _merge(path: Path, parts: Sequence[Path], controls: list[dict[str, Any]]) -> None:
-    parquet = require("pyarrow.parquet", extra="bench")
-    rows = [row for part in parts for row in parquet.read_table(part, schema=predictions_schema()).to_pylist()]
-    write_predictions(path, rows + controls)

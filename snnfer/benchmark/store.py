@@ -1,4 +1,4 @@
-"""Reading the stored files of a run."""
+"""Reading and writing the stored files of a run."""
 
 import json
 import os
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from snnfer._files import atomic_path
 from snnfer._optional import require
 from snnfer.errors import ConfigError, DatasetError
 
@@ -173,3 +174,18 @@ def read_examples(path: Path) -> dict[str, np.ndarray]:
 
 def _again(folder: Path) -> str:
     return f"run the benchmark of '{folder.name}' again; complete folds are kept"
+
+
+def write_table(path: Path, rows: list[dict[str, Any]], schema: Any) -> None:
+    """Write rows as Parquet, atomically."""
+    pyarrow = require("pyarrow", extra="bench")
+    parquet = require("pyarrow.parquet", extra="bench")
+    with atomic_path(path) as temporary:
+        parquet.write_table(pyarrow.Table.from_pylist(rows, schema=schema), temporary, compression="zstd")
+
+
+def merge_tables(path: Path, parts: Sequence[Path], schema: Any, extra: list[dict[str, Any]] | None = None) -> None:
+    """One table of several parts (and further rows), atomically."""
+    parquet = require("pyarrow.parquet", extra="bench")
+    rows = [row for part in parts for row in parquet.read_table(part, schema=schema).to_pylist()]
+    write_table(path, [*rows, *(extra or [])], schema)

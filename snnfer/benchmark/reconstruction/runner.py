@@ -6,7 +6,6 @@ from typing import Any
 
 from snnfer._files import write_json
 from snnfer.benchmark.data import load_dataset
-from snnfer.benchmark.fold_task import merge_tables
 from snnfer.benchmark.pool import run_tasks
 from snnfer.benchmark.protocol import ClipFold, clip_folds, clip_split_hash, describe_split
 from snnfer.benchmark.reconstruction.config import ReconstructionBenchmarkConfig
@@ -16,7 +15,7 @@ from snnfer.benchmark.reconstruction.tasks import (
     write_examples,
 )
 from snnfer.benchmark.run_folder import only_one_process, start_manifest
-from snnfer.benchmark.store import EXAMPLES, MANIFEST, RECONSTRUCTIONS
+from snnfer.benchmark.store import EXAMPLES, MANIFEST, RECONSTRUCTIONS, merge_tables
 from snnfer.benchmark.windows import event_tensors, frame_tensors
 from snnfer.datasets import ManifestDataset
 from snnfer.errors import DatasetError

@@ -10,10 +10,10 @@ import torch
 
 from snnfer._files import atomic_path
 from snnfer._optional import require
-from snnfer.benchmark.fold_task import FoldTask, write_table
+from snnfer.benchmark.fold_task import FoldTask
 from snnfer.benchmark.protocol import ClipFold
 from snnfer.benchmark.reconstruction.summary import METRICS
-from snnfer.benchmark.store import RECONSTRUCTIONS
+from snnfer.benchmark.store import RECONSTRUCTIONS, write_table
 from snnfer.datasets import WindowPairs
 from snnfer.training import TrainedModel, load_model, save_model
 from snnfer.training.config import ReconstructionConfig

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from snnfer._optional import require
-from snnfer.benchmark.fold_task import FoldTask, write_table
-from snnfer.benchmark.store import PREDICTIONS
+from snnfer.benchmark.fold_task import FoldTask
+from snnfer.benchmark.store import PREDICTIONS, write_table
 from snnfer.datasets import WindowSamples
 from snnfer.training import load_model, save_model
 from snnfer.training.config import TrainConfig

@@ -11,7 +11,8 @@ pd = pytest.importorskip("pandas", reason="reports need pandas; it comes with sn
 pytest.importorskip("matplotlib", reason="reports need matplotlib; it comes with snnfer[plot]")
 
 from snnfer.benchmark import write_report  # noqa: E402
-from snnfer.benchmark.jobs import write_predictions  # noqa: E402
+from snnfer.benchmark.jobs import predictions_schema  # noqa: E402
+from snnfer.benchmark.store import write_table  # noqa: E402
 from snnfer.benchmark.summary import summarise  # noqa: E402
 from snnfer.datasets import PAPER_AUS  # noqa: E402
 from snnfer.errors import ConfigError, DatasetError  # noqa: E402
@@ -134,7 +135,7 @@ def store_run(folder, *, rows=None, manifest=None, with_extras=True):
     """Write the stored files of a run, none of the computed ones."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "manifest.json").write_text(json.dumps(manifest or manifest_of()))
-    write_predictions(folder / "predictions.parquet", rows or few_rows())
+    write_table(folder / "predictions.parquet", rows or few_rows(), predictions_schema())
     if with_extras:
         (folder / "ops.json").write_text(json.dumps(operations()))
         np.savez_compressed(folder / "examples.npz", **example())
