@@ -62,12 +62,28 @@ class ModelConfig:
         args: Passed to `snnfer.create_model`.
         train: Changes to the common training settings, such as ``{learning_rate: 1e-4}``.
         modalities: If given, the model runs on these only.
+        label: What it is called in predictions, folders, `published` and the report; default: its name. Several entries
+            may have one name and different labels, such as the steps of an ablation.
     """
 
     name: str
     args: dict[str, Any] = field(default_factory=dict)
     train: dict[str, Any] = field(default_factory=dict)
     modalities: tuple[str, ...] = ()
+    label: str = added("")
+
+    def __post_init__(self) -> None:
+        if self.label != self.label.strip() or self.label.startswith(".") or set(self.label) & set("/\\:\n"):
+            raise ConfigError(
+                f"the label '{self.label}' of model '{self.name}'",
+                expected="a name that can be part of a folder's, such as 'C3D + SSN'",
+                fix="leave out slashes, colons, a dot at the start, and spaces at the ends",
+            )
+
+    @property
+    def shown_name(self) -> str:
+        """Its label, or its name if it has none."""
+        return self.label or self.name
 
 
 @dataclass(frozen=True)
@@ -90,7 +106,8 @@ class ControlsConfig:
     Args:
         majority: The most frequent class of the training subjects.
         linear_probe: A ridge classifier on the time-summed input of each modality.
-        label_permuted: ``model/modality`` pairs that are also trained on shuffled training labels.
+        label_permuted: ``model/modality`` pairs, models by their labels, that are also trained on shuffled training
+            labels.
     """
 
     majority: bool = True
@@ -100,7 +117,7 @@ class ControlsConfig:
 
 @dataclass(frozen=True)
 class PublishedFigure:
-    """A figure from the literature, in per cent, printed beside ours."""
+    """A figure from the literature, in per cent, printed beside ours; `model` is the label of one of the models."""
 
     model: str
     modality: str
@@ -143,7 +160,14 @@ class BenchmarkConfig:
         for model in self.models:
             look_up(dict.fromkeys(list_models(task="classification")), model.name, kind="model")
             self.train_config(model)
-        known = {f"{model.name}/{modality}" for model in self.models for modality in self.modalities_of(model)}
+        networks = [f"{model.shown_name}/{modality}" for model in self.models for modality in self.modalities_of(model)]
+        known = set(networks)
+        if len(known) < len(networks):
+            raise ConfigError(
+                f"models names '{next(pair for pair in networks if networks.count(pair) > 1)}' twice",
+                expected="every model on every modality once",
+                fix="give each its own label, such as {name: c3d, label: C3D + SSN, args: {...}}",
+            )
         for pair in self.controls.label_permuted:
             if pair not in known:
                 raise ConfigError(
@@ -162,7 +186,7 @@ class BenchmarkConfig:
     def train_config(self, model: ModelConfig) -> TrainConfig:
         """Training settings of `model`."""
         values = {f: getattr(self.train, f) for f in TrainConfig.__dataclass_fields__}
-        return build_config(TrainConfig, {**values, **model.train}, source=f"train of model '{model.name}'")
+        return build_config(TrainConfig, {**values, **model.train}, source=f"train of model '{model.shown_name}'")
 
     def inner_subjects(self) -> int:
         """Most validation subjects that any model sets aside."""

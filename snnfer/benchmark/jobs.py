@@ -32,7 +32,7 @@ class Job:
     def name(self) -> str:
         """Folder of the job inside the run."""
         variant = "" if self.variant == "standard" else f"-{self.variant}"
-        return f"{self.model.name}-{self.modality}{variant}-seed{self.seed}-{self.fold.name}"
+        return f"{self.model.shown_name}-{self.modality}{variant}-seed{self.seed}-{self.fold.name}"
 
 
 def list_jobs(config: BenchmarkConfig, subjects: tuple[str, ...]) -> list[Job]:
@@ -40,7 +40,7 @@ def list_jobs(config: BenchmarkConfig, subjects: tuple[str, ...]) -> list[Job]:
     jobs = []
     for model in config.models:
         for modality in config.modalities_of(model):
-            permuted = f"{model.name}/{modality}" in config.controls.label_permuted
+            permuted = f"{model.shown_name}/{modality}" in config.controls.label_permuted
             for variant in ("standard", "label_permuted") if permuted else ("standard",):
                 for seed in config.seeds:
                     folds = select_folds(config, subjects, config.train_config(model).validation_subjects)
@@ -147,7 +147,7 @@ def prediction_rows(
             over_time = votes.argmax(1).tolist()
         rows.append(
             {
-                "model": job.model.name,
+                "model": job.model.shown_name,
                 "modality": job.modality,
                 "variant": job.variant,
                 "seed": job.seed,

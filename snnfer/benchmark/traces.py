@@ -25,7 +25,8 @@ def write_operations(path: Path, complete: Complete, clips: Mapping[str, ClipTen
         trained = load_model(part / "model")
         x = _input(trained, clips[job.modality], job)
         report = count_operations(trained.model, x).to_dict()
-        entries.append({"model": job.model.name, "modality": job.modality, **report})
+        names = {"model": job.model.shown_name, "modality": job.modality}
+        entries.append(names | report | names)  # the report knows the model by the name of its class
     write_json(path, entries)
 
 
@@ -67,7 +68,7 @@ def _one_per_network(complete: Complete) -> list[tuple[Job, Path]]:
     first: dict[tuple[str, str], tuple[Job, Path]] = {}
     for job, part in complete:
         if job.variant == "standard":
-            first.setdefault((job.model.name, job.modality), (job, part))
+            first.setdefault((job.model.shown_name, job.modality), (job, part))
     return list(first.values())
 
 

@@ -146,6 +146,8 @@ def test_the_run_id_follows_the_effective_config(config_file):
         ("models=[{name: au_snnn}]", "use 'au_snn'"),
         ("controls.label_permuted=[au_snn/gray]", "label_permuted names 'au_snn/gray'"),
         ("protocol.folds=[nobody]", "unknown subject 'nobody'"),
+        ("models=[{name: au_snn}, {name: au_snn, args: {hidden: 8}}]", "models names 'au_snn/events' twice.*own label"),
+        ("models=[{name: au_snn, label: a/b}]", "the label 'a/b' of model 'au_snn'"),
     ],
 )
 def test_a_wrong_setting_is_one_clear_sentence(config_file, tmp_path, override, message):
@@ -162,3 +164,29 @@ def test_jobs_cover_models_modalities_seeds_and_folds(config_file):
     config = load_config(config_file, ["seeds=[0,1]"])
     jobs = list_jobs(config, ("a", "b", "c"))
     assert len({job.name for job in jobs}) == len(jobs) == 2 * 3 * 3  # seeds, folds, networks with the control
+
+
+def test_one_model_stands_under_several_labels(config_file, tmp_path):
+    """The steps of an ablation: one architecture, other arguments, each with its own rows, folders and costs."""
+    small, plain = {"channels": 4, "hidden": 16}, {"channels": 4, "hidden": 8}
+    models = [{"name": "au_snn", "label": "wide hidden", "args": small}, {"name": "au_snn", "args": plain}]
+    values = yaml.safe_load(config_file.read_text()) | {"models": models, "modalities": ["events"]}
+    values["controls"] = {"label_permuted": ["wide hidden/events"]}
+    values["published"] = [{"model": "wide hidden", "modality": "events", "top1": 51.2, "source": "a paper"}]
+    config_file.write_text(yaml.safe_dump(values))
+    run_dir = run(config_file, out=tmp_path / "runs", overrides=["train.epochs=1"])
+    table = pd.read_parquet(run_dir / "predictions.parquet")
+    networks = table[table["variant"] != "control"].groupby(["model", "variant"]).size().index.tolist()
+    assert networks == [("au_snn", "standard"), ("wide hidden", "label_permuted"), ("wide hidden", "standard")]
+    costs = {entry["model"]: entry["parameters"] for entry in json.loads((run_dir / "ops.json").read_text())}
+    assert costs["wide hidden"] > costs["au_snn"]
+    assert {path.name.split("-")[0] for path in (run_dir / "jobs").iterdir()} == {"au_snn", "wide hidden"}
+    assert "51.2" in (run_dir / "report.html").read_text()
+
+
+def test_a_label_changes_the_run_id_and_none_does_not(config_file):
+    model = {"name": "au_snn", "args": {"channels": 4, "hidden": 16}}
+    ids = [load_config(config_file, [f"models=[{json.dumps(m)}]"]).run_id for m in (model, model | {"label": ""})]
+    assert ids[0] == ids[1] == load_config(config_file).run_id
+    plain, labelled = ([f"models=[{json.dumps(model | m)}]", "controls={}"] for m in ({}, {"label": "x"}))
+    assert load_config(config_file, plain).run_id != load_config(config_file, labelled).run_id
