@@ -3,7 +3,7 @@
 Examples:
     >>> import torch
     >>> from torch import nn
-    >>> network = SpikingSequential(SpikingConv2d(2, 8), nn.Flatten(2), SpikingLinear(8 * 8 * 8, 20), Voting(10))
+    >>> network = SpikingSequential(SpikingConv2d(2, 8), nn.Flatten(2), SpikingLinear(8 * 8 * 8, 20), VotingLayer(10))
     >>> network(torch.rand(4, 1, 2, 16, 16)).shape
     torch.Size([4, 1, 2])
 """
@@ -11,6 +11,8 @@ Examples:
 from snnfer.layers._streaming import SpikingSequential, Streaming, apply_with_state
 from snnfer.layers.asynchronous import AsyncConv2d, AsyncLayer, AsyncMaxPool2d, SiteMap, start_maps, update_maps
 from snnfer.layers.blocks import SpikingConv2d, SpikingLinear
+from snnfer.layers.norm import ThresholdDependentBatchNorm2d, TimeBatchNorm2d
+from snnfer.layers.residual import SEWBlock
 from snnfer.layers.submanifold import (
     ActiveMap,
     MaskedMap,
@@ -20,7 +22,7 @@ from snnfer.layers.submanifold import (
     SparseReLU,
     SubmanifoldConv2d,
 )
-from snnfer.layers.time import TimeConstantDropout, TimeDistributed, Voting
+from snnfer.layers.time import TimeConstantDropout, TimeDistributed, VotingLayer
 
 __all__ = [
     "ActiveMap",
@@ -28,6 +30,7 @@ __all__ = [
     "AsyncLayer",
     "AsyncMaxPool2d",
     "MaskedMap",
+    "SEWBlock",
     "SiteMap",
     "SparseBatchNorm2d",
     "SparseMap",
@@ -38,9 +41,11 @@ __all__ = [
     "SpikingSequential",
     "Streaming",
     "SubmanifoldConv2d",
+    "ThresholdDependentBatchNorm2d",
+    "TimeBatchNorm2d",
     "TimeConstantDropout",
     "TimeDistributed",
-    "Voting",
+    "VotingLayer",
     "apply_with_state",
     "start_maps",
     "update_maps",

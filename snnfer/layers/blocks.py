@@ -1,32 +1,49 @@
 """Spiking blocks: a weighted layer, its normalisation, a neuron, pooling."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import nn
 
+from snnfer._check import check_positive
+from snnfer.layers._input import check_maps
 from snnfer.layers._streaming import apply_with_state
+from snnfer.layers.norm import TimeBatchNorm2d
 from snnfer.layout import merge_time, split_time
 from snnfer.neurons import PLIF, Neuron
 
 
 class SpikingConv2d(nn.Module):
-    """Convolution, batch normalisation, neuron and max pooling on ``[T, N, C, H, W]``.
+    r"""Convolution, batch normalisation, neuron and max pooling on ``[T, N, C, H, W]``.
+
+    .. math::
+        s = \text{neuron}(\text{norm}(W * x)), \qquad y = \text{maxpool}(s)
 
     Args:
         in_channels: Channels of the input.
         out_channels: Channels of the output.
-        kernel_size: Side of the kernel; padded so that the size stays.
+        kernel_size: Side of the kernel; padded so that the size stays (or, with a stride, is divided and rounded up).
+        stride: Stride of the convolution.
         neuron: The neuron; a new `PLIF` by default.
-        norm: Whether to normalise (over batch and steps) before the neuron; if not, the convolution has a bias.
+        norm: Builds the normalisation between convolution and neuron from the number of channels: a layer on
+            ``[T, N, C, H, W]`` such as `TimeBatchNorm2d` or `ThresholdDependentBatchNorm2d`. With `torch.nn.Identity`
+            there is none, and the convolution has a bias.
         pool: Side and stride of the max pooling; 1 for none.
 
     Shape:
-        - Input: :math:`(T, N, C_\\text{in}, H, W)`.
-        - Output: :math:`(T, N, C_\\text{out}, H / pool, W / pool)`, rounded down.
+        - Input: :math:`(T, N, C_\text{in}, H, W)`.
+        - Output: :math:`(T, N, C_\text{out}, H / (stride \cdot pool), W / (stride \cdot pool))`; the convolution
+          rounds up, the pooling down.
+
+    Raises:
+        ShapeError: the input has another layout or number of channels.
+        SnnferError: `stride` or `pool` is not above zero.
 
     Examples:
         >>> SpikingConv2d(2, 8)(torch.rand(4, 1, 2, 16, 16)).shape
+        torch.Size([4, 1, 8, 8, 8])
+        >>> SpikingConv2d(2, 8, kernel_size=7, stride=2, pool=1)(torch.rand(4, 1, 2, 16, 16)).shape
         torch.Size([4, 1, 8, 8, 8])
     """
 
@@ -36,13 +53,19 @@ class SpikingConv2d(nn.Module):
         out_channels: int,
         *,
         kernel_size: int = 3,
+        stride: int = 1,
         neuron: Neuron | None = None,
-        norm: bool = True,
+        norm: Callable[[int], nn.Module] = TimeBatchNorm2d,
         pool: int = 2,
     ) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, padding="same", bias=not norm)
-        self.norm = nn.BatchNorm2d(out_channels) if norm else nn.Identity()
+        check_positive(stride, name="stride")
+        check_positive(pool, name="pool")
+        padding = "same" if stride == 1 else (kernel_size - 1) // 2
+        normalisation = norm(out_channels)
+        bias = isinstance(normalisation, nn.Identity)
+        self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride=stride, padding=padding, bias=bias)
+        self.norm = normalisation
         self.neuron = neuron if neuron is not None else PLIF()
         self.pool = nn.MaxPool2d(pool) if pool > 1 else nn.Identity()
 
@@ -51,8 +74,9 @@ class SpikingConv2d(nn.Module):
 
     def forward_with_state(self, x: torch.Tensor, state: Any = None) -> tuple[torch.Tensor, Any]:
         """Output and the state of the neuron after the last step; `state` None means rest."""
+        check_maps(x, channels=self.conv.in_channels)
         n_steps = len(x)
-        current = split_time(self.norm(self.conv(merge_time(x))), n_steps)  # [T, N, C, H, W]
+        current = self.norm(split_time(self.conv(merge_time(x)), n_steps))  # [T, N, C, H, W]
         spikes, state = apply_with_state(self.neuron, current, state)
         return split_time(self.pool(merge_time(spikes)), n_steps), state
 

@@ -86,7 +86,7 @@ class TimeConstantDropout(nn.Module):
         return f"p={self.p}"
 
 
-class Voting(nn.Module):
+class VotingLayer(nn.Module):
     """Average groups of neighbouring neurons: each class is the mean firing of `votes` neurons.
 
     Args:
@@ -103,7 +103,7 @@ class Voting(nn.Module):
         Fang et al., ICCV 2021 ("voting layer"); Mastropasqua et al. use groups of 10.
 
     Examples:
-        >>> Voting(2)(torch.tensor([[[1.0, 0.0, 1.0, 1.0]]]))
+        >>> VotingLayer(2)(torch.tensor([[[1.0, 0.0, 1.0, 1.0]]]))
         tensor([[[0.5000, 1.0000]]])
     """
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from snnfer.errors import ShapeError
-from snnfer.layers import SpikingConv2d, SpikingLinear, SpikingSequential, TimeConstantDropout, Voting
+from snnfer.layers import SpikingConv2d, SpikingLinear, SpikingSequential, TimeConstantDropout, VotingLayer
 from snnfer.models._input import check_lengths, check_video, time_mean
 from snnfer.models._registry import register_model
 from snnfer.neurons import PLIF
@@ -111,6 +111,6 @@ def au_snn(
         fc1=SpikingLinear(features, hidden, bias=bias, neuron=PLIF(init_tau=init_tau)),
         dropout2=TimeConstantDropout(dropout),
         fc2=SpikingLinear(hidden, n_classes * votes, bias=bias, neuron=PLIF(init_tau=init_tau)),
-        voting=Voting(votes),
+        voting=VotingLayer(votes),
     )
     return AUSNN(SpikingSequential(layers), in_channels=in_channels, size=size)

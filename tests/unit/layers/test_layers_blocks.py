@@ -15,7 +15,7 @@ def test_spiking_convolution_is_its_parts_in_order():
     block = SpikingConv2d(2, 4, neuron=LIF(decay_input=False)).eval()
     x = 4 * torch.rand(5, 3, 2, 8, 8)
     with torch.no_grad():
-        current = torch.stack([block.norm(F.conv2d(step, block.conv.weight, padding=1)) for step in x])
+        current = torch.stack([block.norm(F.conv2d(step, block.conv.weight, padding=1)[None])[0] for step in x])
         expected = torch.stack([F.max_pool2d(spikes, 2) for spikes in block.neuron(current)])
         y = block(x)
     assert block.conv.bias is None
@@ -24,7 +24,7 @@ def test_spiking_convolution_is_its_parts_in_order():
 
 
 def test_spiking_convolution_without_norm_and_pool():
-    block = SpikingConv2d(2, 4, kernel_size=5, norm=False, pool=1, neuron=IF())
+    block = SpikingConv2d(2, 4, kernel_size=5, norm=nn.Identity, pool=1, neuron=IF())
     assert block.conv.bias is not None
     assert block(torch.rand(3, 1, 2, 7, 9)).shape == (3, 1, 4, 7, 9)
 

@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from snnfer.errors import ShapeError, SnnferError, StateError
-from snnfer.layers import TimeConstantDropout, TimeDistributed, Voting
+from snnfer.layers import TimeConstantDropout, TimeDistributed, VotingLayer
 
 
 def test_time_distributed_applies_the_layer_to_every_step():
@@ -18,14 +18,14 @@ def test_time_distributed_applies_the_layer_to_every_step():
 
 def test_voting_equals_average_pooling():
     x = torch.rand(5, 2, 30)
-    torch.testing.assert_close(Voting(10)(x), F.avg_pool1d(x, 10, 10))
+    torch.testing.assert_close(VotingLayer(10)(x), F.avg_pool1d(x, 10, 10))
 
 
 def test_voting_refuses_a_remainder():
     with pytest.raises(ShapeError, match="25 neurons vote; expected a multiple of votes = 10"):
-        Voting(10)(torch.rand(2, 1, 25))
+        VotingLayer(10)(torch.rand(2, 1, 25))
     with pytest.raises(SnnferError, match="votes = 0"):
-        Voting(0)
+        VotingLayer(0)
 
 
 class TestTimeConstantDropout:

@@ -118,7 +118,7 @@ def test_attention_is_counted():
 def make_network():
     torch.manual_seed(0)
     network = SpikingSequential(
-        SpikingConv2d(2, 4, norm=False, neuron=IF()),
+        SpikingConv2d(2, 4, norm=nn.Identity, neuron=IF()),
         nn.Flatten(2),
         SpikingLinear(36, 7, neuron=PLIF()),
         nn.Linear(7, 3),
