@@ -10,7 +10,9 @@ Examples:
 
 from snnfer.layers._streaming import SpikingSequential, Streaming, apply_with_state
 from snnfer.layers.asynchronous import AsyncConv2d, AsyncLayer, AsyncMaxPool2d, SiteMap, start_maps, update_maps
+from snnfer.layers.attention import SpatialAttention, TemporalAttention, TemporalSpatialAttention
 from snnfer.layers.blocks import SpikingConv2d, SpikingLinear
+from snnfer.layers.factorized import FactorizedConv3d
 from snnfer.layers.norm import ThresholdDependentBatchNorm2d, TimeBatchNorm2d
 from snnfer.layers.residual import SEWBlock
 from snnfer.layers.submanifold import (
@@ -29,6 +31,7 @@ __all__ = [
     "AsyncConv2d",
     "AsyncLayer",
     "AsyncMaxPool2d",
+    "FactorizedConv3d",
     "MaskedMap",
     "SEWBlock",
     "SiteMap",
@@ -36,11 +39,14 @@ __all__ = [
     "SparseMap",
     "SparseMaxPool2d",
     "SparseReLU",
+    "SpatialAttention",
     "SpikingConv2d",
     "SpikingLinear",
     "SpikingSequential",
     "Streaming",
     "SubmanifoldConv2d",
+    "TemporalAttention",
+    "TemporalSpatialAttention",
     "ThresholdDependentBatchNorm2d",
     "TimeBatchNorm2d",
     "TimeConstantDropout",

@@ -1,5 +1,6 @@
 """Streaming: which modules have a state, and how a chain of modules passes it on."""
 
+from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -22,6 +23,20 @@ def apply_with_state(module: nn.Module, x: torch.Tensor, state: Any = None) -> t
     if isinstance(module, Streaming):
         return module.forward_with_state(x, state)
     return module(x), None
+
+
+def run_by_step(
+    function: Callable[[torch.Tensor, Any], tuple[torch.Tensor, Any]], x: torch.Tensor, state: Any = None
+) -> tuple[torch.Tensor, Any]:
+    """Apply `function`, from ``[T, N, ...]`` and a state to the same, to one step after the other.
+
+    Whatever the chunk that a step comes in, it is computed alone and has the same bits.
+    """
+    outputs = []
+    for step in x.split(1):
+        output, state = function(step, state)
+        outputs.append(output)
+    return torch.cat(outputs), state
 
 
 class SpikingSequential(nn.Sequential):
@@ -63,11 +78,7 @@ class SpikingSequential(nn.Sequential):
             raise ShapeError(f"the input has shape {list(x.shape)}", expected="at least one time step [T, N, ...]")
         if self.training or len(x) == 1:
             return self._forward_members(x, state)
-        outputs = []
-        for step in x.split(1):
-            output, state = self._forward_members(step, state)
-            outputs.append(output)
-        return torch.cat(outputs), state  # type: ignore[return-value]
+        return run_by_step(self._forward_members, x, state)
 
     def _forward_members(self, x: torch.Tensor, state: tuple[Any, ...] | None) -> tuple[torch.Tensor, tuple[Any, ...]]:
         before = self._split_state(state)
