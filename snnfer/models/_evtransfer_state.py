@@ -8,13 +8,13 @@ import torch
 from torch import nn
 
 from snnfer.errors import CheckpointError
+from snnfer.models._state_dict import mismatches, plain_state
 from snnfer.models.unet import UNetEncoder, UNetGenerator
 from snnfer.models.window_classifier import WindowClassifier
 
 IN_CLASSIFIER = "encoder.encoder_unet."
 DECODER = re.compile(r"(d\d+|out_conv)\.")
 HEAD = re.compile(r"(classifier|lstm)\.")
-N_NAMED = 4  # keys of each kind that an error names
 
 
 def load_authors_state(model: nn.Module, state_dict: Mapping[str, Any]) -> None:
@@ -44,11 +44,11 @@ def load_authors_state(model: nn.Module, state_dict: Mapping[str, Any]) -> None:
         >>> load_authors_state(generator, state)  # doctest: +SKIP
         >>> create_model("evtransfer").load_encoder(encoder_from(generator))
     """
-    state = _unwrap(state_dict)
+    state = plain_state(state_dict)
     names, ignored = _names(model, state)
     given = {key: value for key, value in state.items() if not ignored(key)}
     own = model.state_dict()
-    problems = _problems(names, own, given)
+    problems = mismatches(names, own, given)
     if problems:
         raise CheckpointError(
             f"the weights do not fit this {type(model).__name__}: {'; '.join(problems)}",
@@ -56,23 +56,6 @@ def load_authors_state(model: nn.Module, state_dict: Mapping[str, Any]) -> None:
             fix=_advice(model, state),
         )
     model.load_state_dict({key: given[names[key]] for key in own})
-
-
-def _unwrap(state_dict: Mapping[str, Any]) -> dict[str, torch.Tensor]:
-    """The tensors by their plain names."""
-    if not isinstance(state_dict, Mapping):
-        raise CheckpointError(
-            f"the weights are a {type(state_dict).__name__}",
-            expected="a dictionary of tensors",
-            fix="torch.load(path, weights_only=True)",
-        )
-    inner = state_dict.get("state_dict", state_dict)
-    if not isinstance(inner, Mapping) or not all(isinstance(value, torch.Tensor) for value in inner.values()):
-        raise CheckpointError(
-            "the weights hold other things than tensors", expected="a state dict of names and tensors"
-        )
-    in_parallel = bool(inner) and all(key.startswith("module.") for key in inner)
-    return {key.removeprefix("module.") if in_parallel else key: value for key, value in inner.items()}
 
 
 def _names(model: nn.Module, state: Mapping[str, torch.Tensor]) -> tuple[dict[str, str], Any]:
@@ -110,28 +93,6 @@ def _rename(key: str) -> str:
     index, layer, name = rest
     letter, convolution = ("e", "conv") if stage == "blocks" else ("d", "deconv")
     return f"{letter}{int(index) + 1}.{convolution if layer == 'conv' else 'bn'}.{name}"
-
-
-def _problems(
-    names: Mapping[str, str], own: Mapping[str, torch.Tensor], given: Mapping[str, torch.Tensor]
-) -> list[str]:
-    expected = set(names.values())
-    shapes = [
-        f"{names[key]} {list(given[names[key]].shape)} instead of {list(value.shape)}"
-        for key, value in own.items()
-        if names[key] in given and given[names[key]].shape != value.shape
-    ]
-    lists = {
-        "missing": [name for name in names.values() if name not in given],
-        "unexpected": [key for key in given if key not in expected],
-        "of another shape": shapes,
-    }
-    return [f"{len(found)} {kind} ({_shorten(found)})" for kind, found in lists.items() if found]
-
-
-def _shorten(found: list[str]) -> str:
-    more = f", and {len(found) - N_NAMED} more" if len(found) > N_NAMED else ""
-    return ", ".join(found[:N_NAMED]) + more
 
 
 def _advice(model: nn.Module, state: Mapping[str, torch.Tensor]) -> str:

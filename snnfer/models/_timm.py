@@ -7,7 +7,7 @@ import torch
 
 from snnfer._check import check_positive
 from snnfer._optional import require
-from snnfer.errors import CheckpointError
+from snnfer.errors import CheckpointError, ConfigError
 from snnfer.models._encoder import Encoder
 
 
@@ -33,15 +33,26 @@ class TimmEncoder(Encoder):
         check_positive(in_channels, name="in_channels", unit="channels")
         shape = {key: list(value) if isinstance(value, tuple) else value for key, value in kwargs.items()}
         self.config = {"backbone": backbone, "in_channels": in_channels, "size": list(size), **shape}
-        self.network = _create(backbone, pretrained=pretrained, in_chans=in_channels, num_classes=0, **kwargs)
+        self.network = create_network(backbone, pretrained=pretrained, in_chans=in_channels, num_classes=0, **kwargs)
         self.n_features: int = self.network.num_features  # type: ignore[assignment]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.network(x)
 
 
-def _create(backbone: str, *, pretrained: bool, **kwargs: Any) -> torch.nn.Module:
+def create_network(backbone: str, *, pretrained: bool, **kwargs: Any) -> torch.nn.Module:
+    """A network of timm.
+
+    Raises:
+        MissingExtraError: timm is not installed.
+        ConfigError: timm has no network of this name.
+        CheckpointError: the pretrained weights cannot be downloaded, or do not fit.
+    """
     timm = require("timm", extra="baselines")
+    if not timm.is_model(backbone):
+        raise ConfigError(
+            f"backbone = '{backbone}'", expected="the name of a network of timm", fix="see timm.list_models('*net*')"
+        )
     if not pretrained:
         return timm.create_model(backbone, **kwargs)
     try:
