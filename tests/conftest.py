@@ -46,7 +46,7 @@ def _write_toy_manifest(folder: Path) -> Path:
 
 
 def _toy_recording(generator: np.random.Generator, *, corner: int) -> EventStream:
-    """300 ms at 32 x 32: 1,500 events in one corner, 300 anywhere, and RGB frames that brighten there."""
+    """300 ms at 32 x 32: 1,500 events in one corner, 300 anywhere, RGB that brightens and depth that falls there."""
     left, top = ((0, 0), (16, 0), (0, 16))[corner]
     t = np.sort(generator.integers(0, 300_000, 1800))
     moving = np.arange(1800) < 1500
@@ -55,5 +55,8 @@ def _toy_recording(generator: np.random.Generator, *, corner: int) -> EventStrea
     x, y = ((generator.random((2, 1800)) * size).astype(int) + np.where(moving, [[left], [top]], 0)).tolist()
     images = generator.integers(90, 110, (10, 32, 32, 3), dtype=np.uint8)
     images[:, top : top + 16, left : left + 16] += np.arange(10, dtype=np.uint8)[:, None, None, None] * 8
-    frames = {"rgb": FrameStream(np.arange(10) * 30_000, images)}
+    depth = np.full((10, 32, 32), 1000, dtype=np.uint16)
+    depth[:, top : top + 16, left : left + 16] -= np.arange(10, dtype=np.uint16)[:, None, None] * 8
+    t_us = np.arange(10) * 30_000
+    frames = {"rgb": FrameStream(t_us, images), "depth": FrameStream(t_us, depth)}
     return EventStream.from_arrays(t, x, y, generator.integers(0, 2, 1800), 32, 32, frames=frames)

@@ -27,7 +27,8 @@ def add_commands(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("data", help="manifest CSV or the folder that holds manifest.csv")
     parser.add_argument("--out", required=True, metavar="DIR", help="model folder to write")
     parser.add_argument("--model", default="au_snn", help="model name (default: au_snn)")
-    parser.add_argument("--modality", default="events", choices=("events", "rgb", "gray"), help="default: events")
+    parser.add_argument("--modality", default="events", choices=("events", "rgb", "gray", "depth", "rgbd"),
+                        help="default: events; rgbd: red, green, blue and depth")  # fmt: skip
     parser.add_argument("--target", default="rgb", choices=("rgb", "gray"),
                         help="frames that a reconstruction model learns (default: rgb)")  # fmt: skip
     parser.add_argument("--encoder", default="", metavar="DIR",

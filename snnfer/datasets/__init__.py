@@ -2,7 +2,8 @@
 
 from snnfer.datasets.action_units import ACTION_UNITS, PAPER_AUS, class_meaning
 from snnfer.datasets.cache import ArrayCache, default_cache_dir
-from snnfer.datasets.clips import N_CHANNELS, ClipInput, ClipTensors, collate, crop_resize, frames_at
+from snnfer.datasets.clips import N_CHANNELS, ClipInput, ClipTensors, collate
+from snnfer.datasets.frames import crop_resize, frames_at
 from snnfer.datasets.manifest import Clip, ManifestDataset
 from snnfer.datasets.splits import Fold, leave_one_subject_out, legacy_sequence_split, split_hash, subject_folds
 from snnfer.datasets.windows import WindowPairs, WindowSamples

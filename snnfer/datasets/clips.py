@@ -7,18 +7,18 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch.nn import functional
 from torch.utils.data import Dataset
 
 from snnfer._progress import progress
 from snnfer.datasets.cache import ArrayCache
+from snnfer.datasets.frames import frame_images
 from snnfer.datasets.manifest import Box, Clip, ManifestDataset, content_key
 from snnfer.errors import DatasetError
-from snnfer.events import EventStream, FrameStream
+from snnfer.events import EventStream
 from snnfer.representations import Representation, create_representation
 
-Modality = Literal["events", "rgb", "gray"]
-N_CHANNELS: dict[str, int] = {"events": 2, "rgb": 3, "gray": 1}
+Modality = Literal["events", "rgb", "gray", "depth", "rgbd"]
+N_CHANNELS: dict[str, int] = {"events": 2, "rgb": 3, "gray": 1, "depth": 1, "rgbd": 4}
 FORMAT = 1  # raise when the meaning of a cached tensor changes
 
 
@@ -27,8 +27,8 @@ class ClipInput:
     """How a clip becomes a tensor.
 
     Args:
-        modality: ``events`` gives the representation of the events of each window, ``rgb`` and ``gray`` the frame shown
-            at the end of each.
+        modality: ``events`` gives the representation of the events of each window, ``rgb``, ``gray`` and ``depth`` the
+            frame shown at the end of each, ``rgbd`` the channels R, G, B and depth.
         window_us: Length of one step, in microseconds.
         n_steps: Steps per clip: longer clips are cut to their middle, shorter ones padded with zeros at the end.
         size: Height and width of the network's input.
@@ -98,17 +98,17 @@ class ClipInput:
             t_origin_us: Start of the recording, for representations of absolute time; default `t_start_us`.
 
         Returns:
-            ``[T, C, H, W]`` with T = `n_steps`; steps from `n_valid` on are zero. uint8 for frames and for
-            representations of whole numbers (counts above 255 saturate), float32 for others.
+            ``[T, C, H, W]`` with T = `n_steps`; steps from `n_valid` on are zero. uint8 for RGB and grey
+            frames and for representations of whole numbers (counts above 255 saturate), float32 for others.
         """
         t_end_us = t_start_us + n_valid * self.window_us
         if self.modality == "events":
             return self._of_events(stream, t_start_us, t_end_us, box, t_origin_us)
         ends = t_start_us + self.window_us * np.arange(1, n_valid + 1)
-        images = frames_at(stream, self.modality, ends, max_age_us=self.max_frame_age_us)
-        valid = crop_resize(images, box_in_frames(box, stream, images.shape[1:3]), self.size)  # [n_valid, C, H, W]
-        padding = torch.zeros(self.n_steps - n_valid, *valid.shape[1:], dtype=torch.uint8)
-        return torch.cat([valid, padding])
+        valid = frame_images(
+            stream, self.modality, ends, box=box, size=self.size, max_age_us=self.max_frame_age_us
+        )  # [n_valid, C, H, W]
+        return torch.cat([valid, valid.new_zeros(self.n_steps - n_valid, *valid.shape[1:])])
 
     def _of_events(
         self, stream: EventStream, t_start_us: int, t_end_us: int, box: Box | None, t_origin_us: int | None
@@ -118,70 +118,6 @@ class ClipInput:
             times["t_origin_us"] = t_origin_us
         values = self._representation(stream, box=box, **times)
         return values.clamp_(max=255).to(torch.uint8) if self._representation.is_whole else values
-
-
-def frames_at(stream: EventStream, name: str, t_us: np.ndarray, *, max_age_us: int | None = None) -> np.ndarray:
-    """The frame on show at each time: the last one that began before it (the first one, before any began).
-
-    Args:
-        stream: A recording with frames.
-        name: ``rgb`` or ``gray``; ``gray`` is made from ``rgb`` where only that was recorded.
-        t_us: Times in microseconds.
-        max_age_us: Largest distance of a time and its frame.
-
-    Returns:
-        uint8 ``[F, H, W, C]``.
-
-    Raises:
-        DatasetError: the recording has no such frames, or none near one of the times.
-    """
-    frames = _find_frames(stream, name)
-    index = np.clip(np.searchsorted(frames.t_us, t_us, side="left") - 1, 0, len(frames.t_us) - 1)
-    distance = np.abs(frames.t_us[index] - t_us)
-    if max_age_us is not None and distance.max(initial=0) > max_age_us:
-        worst = int(distance.argmax())
-        raise DatasetError(
-            f"the '{name}' frame nearest to {int(t_us[worst])} us is {distance[worst] / 1e3:.0f} ms away",
-            expected=f"a frame within {max_age_us / 1e3:.0f} ms of every window of events",
-            cause="frames and events that do not belong together, two clocks, or dropped frames",
-            fix="cut the clip to the time that both cover, or put frames and events on one clock",
-        )
-    images = frames.images[index]
-    if images.ndim == 3:
-        images = images[..., None]
-    if name == "gray" and images.shape[-1] == 3:
-        images = np.round(images @ np.array([0.299, 0.587, 0.114]))[..., None].astype(np.uint8)
-    return images
-
-
-def box_in_frames(box: Box | None, stream: EventStream, frame_size: Sequence[int]) -> Box | None:
-    """A box of sensor pixels in pixels of frames that show the same field of view.
-
-    Raises:
-        DatasetError: the frames have another aspect ratio than the sensor, so that they cannot show the same.
-    """
-    height, width = frame_size
-    if (height, width) == (stream.height, stream.width):
-        return box
-    scale = width / stream.width
-    if abs(scale * stream.height - height) > 0.02 * height:
-        raise DatasetError(
-            f"frames of {width} x {height} pixels beside a sensor of {stream.width} x {stream.height}",
-            expected="frames that show what the sensor sees, in the same aspect ratio",
-            cause="another camera, or a crop",
-            fix="register the frames to the sensor first",
-        )
-    return None if box is None else tuple(round(v * scale) for v in box)  # type: ignore[return-value]
-
-
-def crop_resize(images: np.ndarray, box: Box | None, size: tuple[int, int]) -> torch.Tensor:
-    """Crop uint8 images ``[F, H, W, C]`` to `box` (zeros outside the image) and resize: uint8 ``[F, C, *size]``."""
-    x = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float()  # [F, C, H, W]
-    if box is not None:
-        left, top, width, height = box
-        x = functional.pad(x, (-left, left + width - x.shape[3], -top, top + height - x.shape[2]))
-    x = functional.interpolate(x, size=size, mode="bilinear", antialias=True, align_corners=False)
-    return x.round_().clamp_(0, 255).to(torch.uint8)
 
 
 class ClipTensors(Dataset):
@@ -246,25 +182,6 @@ class ClipTensors(Dataset):
 
 
 def collate(items: Sequence[tuple[torch.Tensor, int, int]]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Batch of `ClipTensors` items: ``[T, N, C, H, W]`` uint8, labels ``[N]``, lengths ``[N]``."""
+    """Batch of `ClipTensors` items: ``[T, N, C, H, W]``, labels ``[N]``, lengths ``[N]``."""
     x, labels, lengths = zip(*items, strict=True)
     return torch.stack(x, dim=1), torch.tensor(labels), torch.tensor(lengths)
-
-
-def _find_frames(stream: EventStream, name: str) -> FrameStream:
-    found = [c for c in ((name, "rgb") if name == "gray" else (name,)) if c in stream.frames]
-    for candidate in found:
-        if len(stream.frames[candidate]):
-            return stream.frames[candidate]
-    if found:
-        raise DatasetError(
-            f"no '{found[0]}' frame lies between the start and the end of the clip",
-            expected="frames on the clock of the events, in microseconds",
-            cause="two clocks, another unit of time, or a recording of frames that stopped",
-            fix="correct t_us of the frames, or t_start_us and t_end_us in the manifest",
-        )
-    raise DatasetError(
-        f"the recording has no '{name}' frames",
-        expected="frames recorded beside the events",
-        fix="add a frames_path column to the manifest, or use the modality 'events'",
-    )

@@ -220,9 +220,10 @@ def _check_paired(events: ClipTensors, frames: ClipTensors) -> None:
     ]
     names = ("clips", "numbers of windows", "window_us", "n_steps", "size")
     differing = [name for name, a, b in zip(names, *grids, strict=True) if a != b]
-    if differing or frames.input.modality == "events":
+    if differing or frames.input.modality not in ("rgb", "gray"):
+        kind = f"kind: the frames are of modality '{frames.input.modality}'"
         raise DatasetError(
-            f"events and frames that differ in their {differing[0] if differing else 'kind: both are events'}",
-            expected="the frame of each window of events, on one time grid and in one size",
+            f"events and frames that differ in their {differing[0] if differing else kind}",
+            expected="the RGB or grey frame of each window of events, on one time grid and in one size",
             fix="make both from one data set with the same window_us, n_steps and size",
         )

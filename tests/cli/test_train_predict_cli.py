@@ -56,6 +56,19 @@ def test_predict_says_clearly_when_there_is_no_face(model_dir, toy_manifest, cap
     assert "scoring the whole sensor image" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("modality", ["depth", "rgbd"])
+def test_depth_is_trained_on_and_predicted_from(toy_manifest, tmp_path, monkeypatch, capsys, modality):
+    monkeypatch.setenv("SNNFER_CACHE", str(tmp_path / "cache"))
+    command = ["train", str(toy_manifest), "--out", str(tmp_path / "m"), "--modality", modality, *SETTINGS]
+    assert main(command) == 0
+    config = json.loads((tmp_path / "m" / "config.json").read_text())
+    assert config["input"]["modality"] == modality
+    assert len(config["mean"]) == {"depth": 1, "rgbd": 4}[modality]
+    assert 900 < config["mean"][-1] < 1000  # millimetres, of the training clips
+    assert main(["predict", str(tmp_path / "m"), str(toy_manifest / "anna-au2-0.h5"), "--box", "0,0,32,32"]) == 0
+    assert len([line for line in capsys.readouterr().out.splitlines() if " - " in line]) == 1
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

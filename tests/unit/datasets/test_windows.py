@@ -122,7 +122,7 @@ class TestWindowPairs:
         frames = tensors(data, tmp_path, "rgb", size=(4, 4))
         with pytest.raises(DatasetError, match="events and frames that differ in their size"):
             WindowPairs(tensors(data, tmp_path), frames)
-        with pytest.raises(DatasetError, match="both are events"):
+        with pytest.raises(DatasetError, match="the frames are of modality 'events'"):
             WindowPairs(tensors(data, tmp_path), tensors(data, tmp_path))
 
 
