@@ -96,6 +96,7 @@ def train_network(
     Raises:
         CheckpointError: the checkpoint is damaged or belongs to another network.
         ConfigError: the recipe names an encoder that the model does not have.
+        DatasetError: a class that is to be weighted has no training sample.
         SnnferError: the loss is no longer a number.
     """
     n_classes = len(samples.data.class_names)
@@ -118,6 +119,7 @@ def train_network(
         seed=seed,
         checkpoint_dir=checkpoint_dir,
         on_epoch=on_epoch,
+        class_names=samples.data.class_names,
     )
     training = {"data": samples.data.name, "seed": seed, **(record or {})}
     return TrainedModel(network, samples.input, samples.data.class_names, mean, std, training)
@@ -129,14 +131,16 @@ class PermutedLabels(Dataset):
     def __init__(self, clips: ClipTensors | WindowSamples, indices: Sequence[int], *, seed: int) -> None:
         self._clips = clips
         order = np.random.default_rng(seed).permutation(len(indices))
-        self._labels = {i: clips.labels[indices[j]] for i, j in zip(indices, order, strict=True)}
+        self.labels = list(clips.labels)
+        for i, j in zip(indices, order, strict=True):
+            self.labels[i] = clips.labels[indices[j]]
 
     def __len__(self) -> int:
         return len(self._clips)
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, int, int]:
-        x, label, length = self._clips[index]
-        return x, self._labels.get(index, label), length
+        x, _, length = self._clips[index]
+        return x, self.labels[index], length
 
 
 def input_statistics(

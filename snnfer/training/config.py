@@ -17,10 +17,11 @@ class TrainConfig:
     Args:
         epochs: Passes over the training clips.
         batch_size: Clips that a device takes at once.
-        learning_rate: Of Adam, at the start.
-        weight_decay: Of Adam.
+        learning_rate: At the start; with ``onecycle`` the largest.
+        weight_decay: Added to the gradient as in the textbook, or taken off the weights themselves with ``adamw``.
         schedule: ``cosine`` anneals the learning rate to zero over `epochs`, ``exponential`` multiplies it by `gamma`
-            every `step_every` epochs, ``constant`` keeps it.
+            every `step_every` epochs, ``constant`` keeps it; ``onecycle`` changes it with each step, see
+            `snnfer.training.schedules.one_cycle_rate`.
         loss: ``mse`` between the output and the one-hot label, or ``cross_entropy``.
         max_shift_px: Random shift of each training clip, up to this many pixels along both axes.
         max_shift_steps: Random shift of each training clip in time, up to this many steps.
@@ -42,6 +43,13 @@ class TrainConfig:
         strategy: How they share it: ``ddp_spawn`` starts processes from this one (``auto`` with several devices),
             ``ddp`` joins those that ``torchrun`` or a cluster started. A step sees ``batch_size * accumulate *
             devices`` clips.
+        optimizer: ``adam``, ``adamw`` (weight decay apart from the gradient) or ``sgd``.
+        momentum: Of ``sgd``.
+        min_learning_rate: Of the last step of ``onecycle``.
+        gradient_clip: Largest norm of the gradient of a step, all parameters together; 0 leaves it as it is.
+        class_weights: ``balanced`` weights the ``cross_entropy`` of rare classes up, see
+            `snnfer.training.losses.class_weights`; from the training samples alone.
+        label_smoothing: Share of the label of ``cross_entropy`` that is spread over all classes.
 
     References:
         Mastropasqua et al., "Exploring Spatial-Temporal Dynamics in Event-based Facial Micro-Expression Analysis",
@@ -52,7 +60,7 @@ class TrainConfig:
     batch_size: int = 8
     learning_rate: float = 1e-3
     weight_decay: float = 0.0
-    schedule: Literal["cosine", "exponential", "constant"] = "cosine"
+    schedule: Literal["cosine", "exponential", "constant", "onecycle"] = "cosine"
     loss: Literal["mse", "cross_entropy"] = "mse"
     max_shift_px: int = 0
     max_shift_steps: int = 0
@@ -69,15 +77,42 @@ class TrainConfig:
     accumulate: int = added(1)
     devices: int = added(1)
     strategy: Strategy = added("auto")
+    optimizer: Literal["adam", "adamw", "sgd"] = added("adam")
+    momentum: float = added(0.9)
+    min_learning_rate: float = added(1e-6)
+    gradient_clip: float = added(0.0)
+    class_weights: Literal["none", "balanced"] = added("none")
+    label_smoothing: float = added(0.0)
 
     def __post_init__(self) -> None:
         _check_positive(self, "epochs", "batch_size", "learning_rate", "gamma", "step_every", "accumulate", "devices")
         _check_not_negative(self, "weight_decay", "max_shift_px", "max_shift_steps", "threads", "rotation_deg")
-        _check_probability(self, "flip")
+        _check_not_negative(self, "min_learning_rate", "gradient_clip")
+        _check_probability(self, "flip", "momentum", "label_smoothing")
         if self.encoder_learning_rate is not None:
             _check_not_negative(self, "encoder_learning_rate")
+        self._check_schedule()
+        self._check_loss()
         if self.n_validation_subjects < 1:
             raise ConfigError("train.n_validation_subjects is below 1", fix="use train.selection=last_epoch instead")
+
+    def _check_schedule(self) -> None:
+        largest = min(self.learning_rate, self.encoder_learning_rate or self.learning_rate)
+        if self.schedule == "onecycle" and self.min_learning_rate > largest:
+            raise ConfigError(
+                f"train.min_learning_rate = {self.min_learning_rate:g} above the largest rate {largest:g}",
+                expected="a rate that onecycle can fall to",
+                fix=f"set train.min_learning_rate={largest / 100:g}",
+            )
+
+    def _check_loss(self) -> None:
+        for name, unset in (("class_weights", "none"), ("label_smoothing", 0)):
+            if self.loss == "mse" and getattr(self, name) != unset:
+                raise ConfigError(
+                    f"train.{name} = {getattr(self, name)} with train.loss = mse",
+                    expected="the loss that it belongs to",
+                    fix="set train.loss=cross_entropy",
+                )
 
     @property
     def validation_subjects(self) -> int:
@@ -146,6 +181,7 @@ def _check_not_negative(config: object, *names: str) -> None:
             raise ConfigError(f"train.{name} = {getattr(config, name)}", expected="0 or more")
 
 
-def _check_probability(config: object, name: str) -> None:
-    if not 0 <= getattr(config, name) <= 1:
-        raise ConfigError(f"train.{name} = {getattr(config, name)}", expected="a probability from 0 to 1")
+def _check_probability(config: object, *names: str) -> None:
+    for name in names:
+        if not 0 <= getattr(config, name) <= 1:
+            raise ConfigError(f"train.{name} = {getattr(config, name)}", expected="a value from 0 to 1")

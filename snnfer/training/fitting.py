@@ -8,6 +8,7 @@ import torch
 from torch.utils.data import Dataset
 
 from snnfer.training.config import TrainConfig
+from snnfer.training.losses import class_weights
 from snnfer.training.module import ClipClassifier
 from snnfer.training.scoring import clip_loader
 from snnfer.training.trainer import OnEpoch, SeededSampler, run_trainer
@@ -26,6 +27,7 @@ def fit(
     seed: int,
     checkpoint_dir: str | os.PathLike[str],
     on_epoch: OnEpoch | None = None,
+    class_names: Sequence[str] = (),
 ) -> torch.nn.Module:
     """Train `model` in place and return it.
 
@@ -42,13 +44,18 @@ def fit(
         seed: Of everything random after initialisation.
         checkpoint_dir: Removed by the caller when the result is safe.
         on_epoch: Called after each epoch with the number of completed epochs and the mean training loss.
+        class_names: For errors.
 
     Raises:
         CheckpointError: the checkpoint is damaged or belongs to another network.
         ConfigError: the recipe names an encoder that `model` does not have.
+        DatasetError: a class that is to be weighted has no training sample.
         SnnferError: the loss is no longer a number.
     """
-    module = ClipClassifier(model, config, n_classes=n_classes, mean=mean, std=std, seed=seed)
+    weights = None
+    if config.class_weights == "balanced":
+        weights = class_weights(_labels(clips, train), n_classes, names=class_names)
+    module = ClipClassifier(model, config, n_classes=n_classes, mean=mean, std=std, seed=seed, class_weights=weights)
     run_trainer(
         module,
         clip_loader(clips, train, config.batch_size, sampler=SeededSampler(len(train), seed=seed)),
@@ -58,3 +65,9 @@ def fit(
         on_epoch=on_epoch,
     )
     return module.model.cpu().eval()
+
+
+def _labels(clips: Dataset, indices: Sequence[int]) -> list[int]:
+    """Labels at `indices`, without the clips where the data set knows them."""
+    known = getattr(clips, "labels", None)
+    return [int(clips[i][1] if known is None else known[i]) for i in indices]

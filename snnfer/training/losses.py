@@ -1,8 +1,11 @@
-"""Losses of reconstruction networks."""
+"""Losses of reconstruction networks, and terms of the losses of classifiers."""
+
+from collections.abc import Sequence
 
 import torch
 from torch.nn import functional
 
+from snnfer.errors import DatasetError
 from snnfer.models.cvae import kl_to_prior
 
 
@@ -65,3 +68,59 @@ def negative_elbo(
     """
     error = (reconstruction.float() - target).square().flatten(2).sum(-1)  # [T, N]
     return (error + kl_weight * kl_to_prior(mu.float(), log_variance.float())).mean()
+
+
+def class_weights(labels: Sequence[int], n_classes: int, *, names: Sequence[str] = ()) -> torch.Tensor:
+    r"""Weights ``[K]`` with which every class adds the same to the loss.
+
+    .. math:: w_c = \frac{N}{n_c K}
+
+    They are 1 on average over the samples, and 1 each where all classes are equally frequent.
+
+    Args:
+        labels: Class indices of the training samples.
+        n_classes: :math:`K`.
+        names: Of the classes, for the error.
+
+    Raises:
+        DatasetError: a class has no training sample.
+
+    References:
+        King and Zeng, "Logistic Regression in Rare Events Data", 2001.
+
+    Examples:
+        >>> class_weights([0, 0, 0, 1], 2)
+        tensor([0.6667, 2.0000])
+    """
+    counts = torch.bincount(torch.as_tensor(labels, dtype=torch.int64), minlength=n_classes)
+    if not counts.all():
+        empty = int(counts.argmin())
+        raise DatasetError(
+            f"the class '{names[empty] if names else empty}' has no training sample",
+            expected="at least one sample of each class to weight it by",
+            cause="a small training set, or a class that only the test subjects show",
+            fix="set train.class_weights=none, or leave the class out of the data set",
+        )
+    return (len(labels) / (counts.double() * n_classes)).float()
+
+
+def cross_entropy(
+    scores: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor | None = None, *, label_smoothing: float = 0.0
+) -> torch.Tensor:
+    r"""Cross-entropy of class scores, averaged over the samples.
+
+    .. math:: L = \frac1N \sum_n -w_{y_n} \log \mathrm{softmax}(o_n)_{y_n}
+
+    The sum is divided by the number of samples, not by the sum of their weights as `torch.nn.CrossEntropyLoss` does, so
+    that a sample counts the same whichever batch it falls into, and accumulated batches are one large batch.
+
+    Args:
+        scores: :math:`o`, ``[N, K]``.
+        labels: Class indices ``[N]``.
+        weights: :math:`w`, ``[K]``, on average 1; None weights all alike.
+        label_smoothing: Share of the label that is spread over all classes.
+    """
+    if weights is None:
+        return functional.cross_entropy(scores, labels, label_smoothing=label_smoothing)
+    options = {"label_smoothing": label_smoothing, "reduction": "sum"}
+    return functional.cross_entropy(scores, labels, weights, **options) / len(labels)

@@ -1,6 +1,6 @@
 """The Lightning module that trains a clip classifier."""
 
-import math
+from collections.abc import Callable
 from typing import Any
 
 import lightning
@@ -12,6 +12,9 @@ from snnfer.errors import ConfigError
 from snnfer.training.augmentation import random_flip, random_rotation, random_shift
 from snnfer.training.checkpoint import normalise
 from snnfer.training.config import TrainConfig
+from snnfer.training.losses import cross_entropy
+from snnfer.training.optimizers import make_optimizer
+from snnfer.training.schedules import learning_rate, one_cycle_rate
 from snnfer.training.trainer import seed_step
 
 Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
@@ -29,10 +32,13 @@ class ClipClassifier(lightning.LightningModule):
         n_classes: Number of classes K.
         mean, std: Input normalisation per channel, from training subjects.
         seed: Of shuffling, dropout and augmentation.
+        class_weights: Of the cross-entropy, see `snnfer.training.losses.class_weights`.
 
     Raises:
         ConfigError: the recipe names an encoder that `model` does not have.
     """
+
+    class_weights: torch.Tensor | None
 
     def __init__(
         self,
@@ -43,10 +49,12 @@ class ClipClassifier(lightning.LightningModule):
         mean: tuple[float, ...],
         std: tuple[float, ...],
         seed: int,
+        class_weights: torch.Tensor | None = None,
     ) -> None:
         super().__init__()
         self.model, self.config, self.n_classes = model, config, n_classes
         self.mean, self.std, self.seed = mean, std, seed
+        self.register_buffer("class_weights", class_weights, persistent=False)
         self._encoder = find_encoder(model, config)
         if config.encoder_learning_rate == 0:
             self._encoder.requires_grad_(False)
@@ -57,13 +65,20 @@ class ClipClassifier(lightning.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         """Set this epoch's learning rates, and keep frozen normalisation out of training mode."""
-        starts = (self.config.learning_rate, self.config.encoder_learning_rate)
-        for group, start in zip(self.optimizers().param_groups, starts, strict=False):  # type: ignore[union-attr]
-            group["lr"] = learning_rate(self.config, self.current_epoch, start=start)
+        if self.config.schedule != "onecycle":
+            self._set_rates(lambda start: learning_rate(self.config, self.current_epoch, start=start))
         if self.config.freeze_norm:
             for part in self._encoder.modules():
                 if isinstance(part, _BatchNorm):
                     part.eval()
+
+    def on_train_batch_start(self, batch: Batch, batch_index: int) -> None:
+        """Set this step's learning rates, where they change within an epoch."""
+        if self.config.schedule == "onecycle":
+            n_steps, minimum = int(self.trainer.estimated_stepping_batches), self.config.min_learning_rate
+            self._set_rates(
+                lambda start: one_cycle_rate(self.global_step, n_steps=n_steps, maximum=start, minimum=minimum)
+            )
 
     def training_step(self, batch: Batch, batch_index: int) -> torch.Tensor:
         accumulate = self.config.accumulate
@@ -85,12 +100,18 @@ class ClipClassifier(lightning.LightningModule):
             groups[0]["params"] = [p for p in self.model.parameters() if id(p) not in own]
         if config.encoder_learning_rate:
             groups.append({"params": list(self._encoder.parameters()), "lr": config.encoder_learning_rate})
-        return torch.optim.Adam(groups, lr=config.learning_rate, weight_decay=config.weight_decay)
+        return make_optimizer(groups, config)
+
+    def _set_rates(self, rate: Callable[[float], float]) -> None:
+        """Set the rate of each group of parameters to `rate` of the one that the recipe gives it."""
+        starts = (self.config.learning_rate, self.config.encoder_learning_rate or 0.0)
+        for group, start in zip(self.optimizers().param_groups, starts, strict=False):  # type: ignore[union-attr]
+            group["lr"] = rate(start)
 
     def _loss(self, scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         scores = scores.float()
         if self.config.loss == "cross_entropy":
-            return functional.cross_entropy(scores, labels)
+            return cross_entropy(scores, labels, self.class_weights, label_smoothing=self.config.label_smoothing)
         return functional.mse_loss(scores, functional.one_hot(labels, self.n_classes).to(scores.dtype))
 
     def _augment(self, x: torch.Tensor) -> torch.Tensor:
@@ -120,28 +141,3 @@ def find_encoder(model: torch.nn.Module, config: TrainConfig) -> torch.nn.Module
             fix=f"leave train.{setting} out",
         )
     return torch.nn.Module()
-
-
-def learning_rate(config: TrainConfig, epoch: int, *, start: float | None = None) -> float:
-    """Learning rate of an epoch.
-
-    ``cosine`` anneals it to 0, ``exponential`` multiplies it by ``gamma ** (epoch // step_every)``.
-
-    Args:
-        config: Recipe.
-        epoch: Counted from 0.
-        start: Rate of the first epoch; default ``config.learning_rate``.
-
-    Examples:
-        >>> [round(learning_rate(TrainConfig(epochs=4, learning_rate=1.0), e), 3) for e in range(4)]
-        [1.0, 0.854, 0.5, 0.146]
-        >>> recipe = TrainConfig(learning_rate=1.0, schedule="exponential", gamma=0.5, step_every=2)
-        >>> [learning_rate(recipe, e) for e in range(5)]
-        [1.0, 1.0, 0.5, 0.5, 0.25]
-    """
-    rate = config.learning_rate if start is None else start
-    if config.schedule == "constant":
-        return rate
-    if config.schedule == "exponential":
-        return rate * config.gamma ** (epoch // config.step_every)
-    return rate * 0.5 * (1 + math.cos(math.pi * epoch / config.epochs))

@@ -61,6 +61,7 @@ def run_trainer(
             strategy=_strategy(config, module),
             precision=config.precision,
             accumulate_grad_batches=config.accumulate if module.automatic_optimization else 1,
+            gradient_clip_val=getattr(config, "gradient_clip", 0.0) or None,
             use_distributed_sampler=False,  # SeededSampler divides the work itself
             logger=False,
             enable_progress_bar=False,

@@ -9,8 +9,8 @@ from snnfer.errors import ConfigError, DatasetError, ProtocolError
 from snnfer.training import TrainConfig, load_model, normalise, save_model
 from snnfer.training.augmentation import random_shift
 from snnfer.training.classifier import PermutedLabels, input_statistics, train_classifier
-from snnfer.training.module import learning_rate
 from snnfer.training.prediction import predict_recording
+from snnfer.training.schedules import learning_rate
 
 
 @pytest.fixture

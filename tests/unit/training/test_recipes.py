@@ -11,7 +11,7 @@ from snnfer.training import TrainConfig, train_network
 from snnfer.training.augmentation import random_flip, random_rotation, rotate
 from snnfer.training.classifier import train_classifier
 from snnfer.training.fitting import fit
-from snnfer.training.module import learning_rate
+from snnfer.training.schedules import learning_rate
 
 
 @pytest.fixture
