@@ -17,6 +17,7 @@ from snnfer.models.au_snn import AUSNN, au_snn
 from snnfer.models.cvae import CVAE, cvae, kl_to_prior
 from snnfer.models.est_resnet34 import ESTClassifier, est_resnet34
 from snnfer.models.patchgan import PatchDiscriminator
+from snnfer.models.rgbd_fer import RGBDFER, rgbd_fer
 from snnfer.models.unet import UNetEncoder, UNetGenerator, encoder_from, pix2pix
 from snnfer.models.vit_b16 import vit_b16
 from snnfer.models.window_classifier import WindowClassifier
@@ -24,6 +25,7 @@ from snnfer.models.window_classifier import WindowClassifier
 __all__ = [
     "AUSNN",
     "CVAE",
+    "RGBDFER",
     "AUCNN3d",
     "Asynet",
     "AsynetState",
@@ -45,5 +47,6 @@ __all__ = [
     "model_task",
     "pix2pix",
     "register_model",
+    "rgbd_fer",
     "vit_b16",
 ]
