@@ -43,6 +43,17 @@ def check_lengths(lengths: torch.Tensor | None, x: torch.Tensor) -> torch.Tensor
     return lengths.to(x.device)
 
 
+def check_pooled_time(lengths: torch.Tensor | None, n_steps: int, *, stride: int) -> None:
+    """Raise `ShapeError` where a sample of a clip of `n_steps` steps is too short to be pooled by `stride` in time."""
+    shortest = n_steps if lengths is None or not len(lengths) else int(lengths.min())
+    if shortest < stride:
+        raise ShapeError(
+            f"a clip of {shortest} time steps",
+            expected=f"at least {stride}, because the network pools time by {stride}",
+            fix="use shorter time bins or longer clips",
+        )
+
+
 def time_mean(x: torch.Tensor, lengths: torch.Tensor, *, start: torch.Tensor | int = 0) -> torch.Tensor:
     """Mean over the steps from `start` to below `lengths`: ``[T, N, *]``, ``[N]`` and ``[N]`` to ``[N, *]``."""
     shape = (1, -1) + (1,) * (x.ndim - 2)

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from snnfer.errors import ShapeError
 from snnfer.layout import tnchw_to_ncthw
-from snnfer.models._input import check_lengths, check_video, time_mean
+from snnfer.models._input import check_lengths, check_pooled_time, check_video, time_mean
 from snnfer.models._registry import register_model
 
 POOLED_SIZE = (4, 4)
@@ -58,23 +58,13 @@ class AUCNN3d(nn.Module):
         dtype = next(self.parameters()).dtype
         x = check_video(x, in_channels=self.in_channels, size=self.size, dtype=dtype)
         valid_steps = check_lengths(lengths, x)
-        _check_steps(valid_steps, len(x))
+        check_pooled_time(valid_steps, len(x), stride=TIME_STRIDE)
         valid = torch.arange(len(x), device=x.device)[:, None] < valid_steps  # [T, N]
         y = tnchw_to_ncthw(x.masked_fill(~valid[:, :, None, None, None], 0))
         for block in self.features:
             y, valid_steps = block(y, valid_steps)
         pooled = F.adaptive_avg_pool3d(y, (None, *POOLED_SIZE))  # [N, C, T, 4, 4]
         return self.classifier(time_mean(pooled.movedim(2, 0), valid_steps).flatten(1))
-
-
-def _check_steps(lengths: torch.Tensor, n_steps: int) -> None:
-    shortest = int(lengths.min()) if len(lengths) else n_steps
-    if shortest < TIME_STRIDE:
-        raise ShapeError(
-            f"a clip of {shortest} time steps",
-            expected=f"at least {TIME_STRIDE}, because the network pools time by {TIME_STRIDE}",
-            fix="use shorter time bins or longer clips",
-        )
 
 
 @register_model
