@@ -14,6 +14,8 @@ from snnfer.models._registry import create_model, list_models, model_task, regis
 from snnfer.models.asynet import Asynet, asynet_vgg13
 from snnfer.models.au_cnn3d import AUCNN3d, au_cnn3d
 from snnfer.models.au_snn import AUSNN, au_snn
+from snnfer.models.c3d import C3D, c3d
+from snnfer.models.cs3d import CS3D_ABLATION, cs3d, cs3d_factorized
 from snnfer.models.cvae import CVAE, cvae, kl_to_prior
 from snnfer.models.est_resnet34 import ESTClassifier, est_resnet34
 from snnfer.models.patchgan import PatchDiscriminator
@@ -24,6 +26,8 @@ from snnfer.models.window_classifier import WindowClassifier
 
 __all__ = [
     "AUSNN",
+    "C3D",
+    "CS3D_ABLATION",
     "CVAE",
     "RGBDFER",
     "AUCNN3d",
@@ -37,7 +41,10 @@ __all__ = [
     "asynet_vgg13",
     "au_cnn3d",
     "au_snn",
+    "c3d",
     "create_model",
+    "cs3d",
+    "cs3d_factorized",
     "cvae",
     "encoder_from",
     "est_resnet34",
