@@ -19,6 +19,7 @@ from snnfer.models.cs3d import CS3D_ABLATION, cs3d, cs3d_factorized
 from snnfer.models.cvae import CVAE, cvae, kl_to_prior
 from snnfer.models.est_resnet34 import ESTClassifier, est_resnet34
 from snnfer.models.patchgan import PatchDiscriminator
+from snnfer.models.poster import Poster, poster_v2, poster_var
 from snnfer.models.rgbd_fer import RGBDFER, rgbd_fer
 from snnfer.models.unet import UNetEncoder, UNetGenerator, encoder_from, pix2pix
 from snnfer.models.vit_b16 import vit_b16
@@ -35,6 +36,7 @@ __all__ = [
     "AsynetState",
     "ESTClassifier",
     "PatchDiscriminator",
+    "Poster",
     "UNetEncoder",
     "UNetGenerator",
     "WindowClassifier",
@@ -53,6 +55,8 @@ __all__ = [
     "list_models",
     "model_task",
     "pix2pix",
+    "poster_v2",
+    "poster_var",
     "register_model",
     "rgbd_fer",
     "vit_b16",

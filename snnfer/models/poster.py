@@ -1,0 +1,369 @@
+r"""POSTER++ and POSTER-Var: facial expressions from single images, through image and landmark features.
+
+Both read an image with two networks, `snnfer.models.ir50.IR50` and `snnfer.models.mobilefacenet.MobileFaceNet`, fuse
+their features at three levels by cross attention, and read the fused levels with a small transformer:
+
+    >>> import torch
+    >>> model = poster_v2(size=(64, 64), widths=(8, 16, 16), depths=(1, 1, 1), embed_dim=32).eval()
+    >>> model(torch.rand(1, 2, 3, 64, 64)).shape  # one image per step
+    torch.Size([2, 7])
+
+Weights of the public code come in through `load_authors_state`.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from snnfer._check import check_choice, check_positive
+from snnfer.errors import ConfigError, ShapeError
+from snnfer.models._input import check_lengths, check_video, time_mean
+from snnfer.models._poster_parts import (
+    ClassTokenTransformer,
+    CrossFusion,
+    Excitation,
+    VariationalHead,
+    draw_scores,
+    init_linear,
+)
+from snnfer.models._poster_state import load_authors_state
+from snnfer.models._registry import register_model
+from snnfer.models._steps import apply_to_steps
+from snnfer.models.ir50 import IR50
+from snnfer.models.mobilefacenet import MobileFaceNet
+
+__all__ = ["Poster", "load_authors_state", "poster_v2", "poster_var"]
+
+STRIDE = 32  # from an image to the features of the coarsest level
+MIN_SIZE = 64
+HEADS = ("linear", "vich")
+
+
+class Poster(nn.Module):
+    r"""What `poster_v2` and `poster_var` build; their docstrings say what the arguments mean.
+
+    Attributes:
+        landmarks: `MobileFaceNet`, frozen unless `freeze_landmarks` is false.
+        backbone: `IR50`.
+        fusions: Cross attention of each level.
+        transformer: Reads the tokens of all levels.
+        head: Fully connected, or `VariationalHead`.
+
+    Shape:
+        - Input: :math:`(T, N, C, H, W)`, one image per step, normalised per channel.
+        - Output: :math:`(N, n_\text{classes})`, the mean over the valid steps.
+    """
+
+    config: dict[str, Any]
+
+    def __init__(
+        self,
+        *,
+        n_classes: int,
+        in_channels: int,
+        size: Sequence[int],
+        widths: Sequence[int],
+        depths: Sequence[int],
+        landmark_depths: Sequence[int],
+        heads: Sequence[int],
+        embed_dim: int,
+        vit_depth: int,
+        vit_heads: int,
+        drop_path: Sequence[float],
+        freeze_landmarks: bool,
+        freeze_norm: bool,
+        nonlinear_fusion: bool = False,
+        level_embeddings: bool = False,
+        head: str = "linear",
+    ) -> None:
+        super().__init__()
+        check_positive(n_classes, name="n_classes", unit="classes")
+        check_positive(in_channels, name="in_channels", unit="channels")
+        _check_size(size)
+        _check_levels(widths=widths, depths=depths, landmark_depths=landmark_depths, heads=heads, drop_path=drop_path)
+        for width, n_heads in zip((*widths, embed_dim), (*heads, vit_heads), strict=True):
+            _check_heads(width, n_heads)
+        check_positive(vit_depth, name="vit_depth", unit="blocks")
+        check_choice(head, HEADS, name="head")
+        self.in_channels, self.size = in_channels, tuple(size)
+        self.freeze_landmarks, self.freeze_norm = freeze_landmarks, freeze_norm
+        self.landmarks = MobileFaceNet(in_channels=in_channels, widths=widths, depths=landmark_depths)
+        self.landmarks.requires_grad_(not freeze_landmarks)
+        self.backbone = IR50(in_channels=in_channels, widths=widths, depths=depths)
+        self.landmark_conv = nn.Conv2d(2 * widths[2], widths[2], 3, padding=1)
+        grids = [[side // stride for side in size] for stride in (8, 16, 32)]
+        self.fusions = nn.ModuleList(
+            CrossFusion(width, n_heads, grid, drop_path=rate)
+            for width, n_heads, grid, rate in zip(widths, heads, grids, drop_path, strict=True)
+        )
+        self.embeddings = _embeddings(widths, embed_dim, activation=nonlinear_fusion)
+        self.level_embeddings = nn.Parameter(torch.zeros(3, 1, embed_dim)) if level_embeddings else None
+        self.fusion_norm = nn.LayerNorm(embed_dim) if nonlinear_fusion else nn.Identity()
+        n_tokens = 3 * grids[2][0] * grids[2][1]
+        self.transformer = ClassTokenTransformer(n_tokens, embed_dim, depth=vit_depth, heads=vit_heads)
+        self.excitation = Excitation(embed_dim)
+        self.head = VariationalHead(embed_dim, n_classes) if head == "vich" else nn.Linear(embed_dim, n_classes)
+        init_linear(self.head)
+
+    def forward(self, x: torch.Tensor, *, lengths: torch.Tensor | None = None) -> torch.Tensor:
+        """Scores ``[N, n_classes]`` of the images ``[T, N, C, H, W]``; with `lengths` ``[N]`` of the first ones."""
+        return self.forward_with_details(x, lengths=lengths)[0]
+
+    def forward_steps(self, x: torch.Tensor) -> torch.Tensor:
+        """Scores of each image ``[T, N, n_classes]``."""
+        return self._read(self.encode(x))[0]
+
+    def forward_with_details(
+        self, x: torch.Tensor, *, lengths: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """Scores ``[N, n_classes]``, and with the head ``vich`` the distribution that they come from.
+
+        Args:
+            x: Images ``[T, N, C, H, W]``.
+            lengths: Valid images of each sample ``[N]``; all where None.
+
+        Returns:
+            The scores, and ``{"mu": [N, n_classes], "log_variance": [N, n_classes]}``, means over the valid images as
+            the scores are (no details with the head ``linear``). In training the scores are samples of this
+            distribution, in evaluation its mean.
+        """
+        features = self.encode(x)
+        ends = check_lengths(lengths, x)
+        scores, details = self._read(features)
+        return time_mean(scores, ends), {key: time_mean(value, ends) for key, value in details.items()}
+
+    def encode(self, x: torch.Tensor) -> torch.Tensor:
+        """Features ``[T, N, embed_dim]`` of the images ``[T, N, C, H, W]``, in front of the head."""
+        x = check_video(x, in_channels=self.in_channels, size=self.size, dtype=next(self.parameters()).dtype)
+        return apply_to_steps(self._encode_images, x, training=self.training)
+
+    def train(self, mode: bool = True) -> "Poster":
+        """Set training or evaluation mode; with `freeze_norm` the landmark branch stays in evaluation mode."""
+        super().train(mode)
+        if self.freeze_norm:
+            self.landmarks.eval()
+        return self
+
+    def extra_repr(self) -> str:
+        embedded = self.level_embeddings is not None
+        return f"freeze_landmarks={self.freeze_landmarks}, freeze_norm={self.freeze_norm}, level_embeddings={embedded}"
+
+    def _encode_images(self, x: torch.Tensor) -> torch.Tensor:
+        """Features ``[N, embed_dim]`` of images ``[N, C, H, W]``."""
+        half = F.interpolate(x, size=[side // 2 for side in self.size], mode="nearest")  # what both branches see
+        *fine, coarse = self.landmarks(half)
+        queries = (*fine, self.landmark_conv(coarse))
+        tokens = self._tokens(self.backbone(half), queries)
+        return self.excitation(self.transformer(self.fusion_norm(tokens)))
+
+    def _tokens(self, images: Sequence[torch.Tensor], queries: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Fused levels as tokens ``[N, L, embed_dim]``, from fine to coarse."""
+        levels = []
+        for i, (fusion, embed) in enumerate(zip(self.fusions, self.embeddings, strict=True)):
+            tokens = embed(fusion(images[i], queries[i])).flatten(2).transpose(1, 2)  # [N, H/32 * W/32, embed_dim]
+            levels.append(tokens if self.level_embeddings is None else tokens + self.level_embeddings[i])
+        return torch.cat(levels, dim=1)
+
+    def _read(self, features: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """Scores ``[..., n_classes]`` of features, and their distribution where the head gives one."""
+        if not isinstance(self.head, VariationalHead):
+            return self.head(features), {}
+        mu, log_variance = self.head(features)
+        scores = draw_scores(mu, log_variance) if self.training else mu
+        return scores, {"mu": mu, "log_variance": log_variance}
+
+
+@register_model
+def poster_v2(
+    *,
+    n_classes: int = 7,
+    in_channels: int = 3,
+    size: Sequence[int] = (224, 224),
+    widths: Sequence[int] = (64, 128, 256),
+    depths: Sequence[int] = (3, 4, 14),
+    landmark_depths: Sequence[int] = (4, 6, 2),
+    heads: Sequence[int] = (2, 4, 8),
+    embed_dim: int = 768,
+    vit_depth: int = 2,
+    vit_heads: int = 8,
+    drop_path: Sequence[float] = (0.0, 0.125, 0.25),
+    freeze_landmarks: bool = True,
+    freeze_norm: bool = False,
+) -> Poster:
+    r"""POSTER++: image and landmark features of three levels, fused by window cross attention, and a transformer.
+
+    At the defaults 43,753,941 parameters and 8.5925 G multiply-accumulates per image. The public code builds 58.3
+    million: the rest has no part in the result, and is not built here. The paper's 43.7 M and 8.4 G are counts of
+    ``thop``, which does not see parameters outside of layers nor products of two activations.
+
+    The weights start at random; without the public weights of both branches (see `load_authors_state`) frozen landmark
+    features are those of a random network.
+
+    Args:
+        n_classes: Number of classes.
+        in_channels: Channels of the input: 3 for colour images.
+        size: Height and width of the input, in pixels, multiples of 32 from 64. Both branches see every second pixel.
+        widths: Channels of the three levels, in both branches.
+        depths: Residual blocks of the three levels of the image branch.
+        landmark_depths: Residual blocks of the three levels of the landmark branch.
+        heads: Heads of the cross attention at the three levels.
+        embed_dim: Length of a token of the transformer.
+        vit_depth: Blocks of the transformer.
+        vit_heads: Heads of the transformer.
+        drop_path: Stochastic depth at the three levels: probability that a sample skips a branch in training.
+        freeze_landmarks: Whether the weights of the landmark branch are excluded from training, as in the public code.
+        freeze_norm: Whether batch normalisation of the landmark branch keeps its stored statistics in training. In the
+            public code it follows each batch, although the weights are frozen.
+
+    Shape:
+        - Input: :math:`(T, N, C, H, W)`, normalised (by ImageNet's mean and deviation in the paper); each valid step
+          is one image, and the paper has T = 1.
+        - Output: :math:`(N, n_\text{classes})`, the mean of the scores of the images.
+
+    Raises:
+        ShapeError: the input, `size`, or a number of channels or heads does not fit.
+        ConfigError: not three levels, or `drop_path` is no probability below 1.
+
+    References:
+        Mao et al., "POSTER++: A simpler and stronger facial expression recognition network", Pattern Recognition 157,
+        2025. Order of layers, initialisation and rates of stochastic depth: the public code.
+
+    Examples:
+        >>> import torch
+        >>> model = poster_v2(size=(64, 64), widths=(8, 16, 16), depths=(1, 1, 1), embed_dim=32).eval()
+        >>> model.forward_steps(torch.rand(5, 2, 3, 64, 64)).shape
+        torch.Size([5, 2, 7])
+    """
+    return Poster(
+        n_classes=n_classes,
+        in_channels=in_channels,
+        size=size,
+        widths=widths,
+        depths=depths,
+        landmark_depths=landmark_depths,
+        heads=heads,
+        embed_dim=embed_dim,
+        vit_depth=vit_depth,
+        vit_heads=vit_heads,
+        drop_path=drop_path,
+        freeze_landmarks=freeze_landmarks,
+        freeze_norm=freeze_norm,
+    )
+
+
+@register_model
+def poster_var(
+    *,
+    n_classes: int = 7,
+    in_channels: int = 3,
+    size: Sequence[int] = (224, 224),
+    widths: Sequence[int] = (64, 128, 256),
+    depths: Sequence[int] = (3, 4, 14),
+    landmark_depths: Sequence[int] = (4, 6, 2),
+    heads: Sequence[int] = (2, 4, 8),
+    embed_dim: int = 768,
+    vit_depth: int = 2,
+    vit_heads: int = 8,
+    drop_path: Sequence[float] = (0.0, 0.125, 0.25),
+    freeze_landmarks: bool = True,
+    freeze_norm: bool = False,
+    level_embeddings: bool = True,
+    head: Literal["linear", "vich"] = "vich",
+) -> Poster:
+    r"""POSTER-Var: `poster_v2` with level embeddings, a nonlinear fusion of levels and a variational head.
+
+    The embedding of each level ends in a GELU (and has one between its two convolutions), a learnt vector per level is
+    added to its tokens, and all tokens are normalised. The head gives a normal distribution of each score,
+
+    .. math::
+        o = \mu + e^{\frac{1}{2} \log \sigma^2} \odot \varepsilon, \quad \varepsilon \sim N(0, I),
+
+    from which training draws; in evaluation :math:`o = \mu`. `Poster.forward_with_details` also gives both parameters,
+    for the divergence in the loss (``train.kl``). At the defaults 43,763,164 parameters and 8.5925 G
+    multiply-accumulates per image.
+
+    Args:
+        n_classes: Number of classes.
+        in_channels: Channels of the input: 3 for colour images.
+        size: Height and width of the input, in pixels, multiples of 32 from 64.
+        widths, depths, landmark_depths, heads, embed_dim, vit_depth, vit_heads, drop_path: As in `poster_v2`.
+        freeze_landmarks, freeze_norm: As in `poster_v2`.
+        level_embeddings: Whether a learnt vector per level is added ("Layer Emb." of the paper's ablation).
+        head: ``vich`` is the variational head, ``linear`` a fully connected layer ("w/o VI Module").
+
+    Shape:
+        - Input: :math:`(T, N, C, H, W)`, normalised; each valid step is one image, and the paper has T = 1.
+        - Output: :math:`(N, n_\text{classes})`, the mean of the scores of the images.
+
+    Raises:
+        ShapeError: the input, `size`, or a number of channels or heads does not fit.
+        ConfigError: not three levels, or `drop_path` is no probability below 1.
+
+    References:
+        Lv, Zhang and Tsoi, "POSTER-Var", 2026, eq. (1) to (5) and Table 3. GELUs and the normalisation of the tokens:
+        the public code; the paper says "nonlinear transformations".
+
+    Examples:
+        >>> import torch
+        >>> model = poster_var(size=(64, 64), widths=(8, 16, 16), depths=(1, 1, 1), embed_dim=32).eval()
+        >>> scores, details = model.forward_with_details(torch.rand(1, 2, 3, 64, 64))
+        >>> torch.equal(scores, details["mu"]), list(details)
+        (True, ['mu', 'log_variance'])
+    """
+    return Poster(
+        n_classes=n_classes,
+        in_channels=in_channels,
+        size=size,
+        widths=widths,
+        depths=depths,
+        landmark_depths=landmark_depths,
+        heads=heads,
+        embed_dim=embed_dim,
+        vit_depth=vit_depth,
+        vit_heads=vit_heads,
+        drop_path=drop_path,
+        freeze_landmarks=freeze_landmarks,
+        freeze_norm=freeze_norm,
+        nonlinear_fusion=True,
+        level_embeddings=level_embeddings,
+        head=head,
+    )
+
+
+def _embeddings(widths: Sequence[int], embed_dim: int, *, activation: bool) -> nn.ModuleList:
+    """Convolutions that bring each level to one token per 32 x 32 pixels."""
+    fine, middle, coarse = widths
+    levels = (
+        (nn.Conv2d(fine, embed_dim, 3, 2, 1), nn.Conv2d(embed_dim, embed_dim, 3, 2, 1)),
+        (nn.Conv2d(middle, embed_dim, 3, 2, 1),),
+        (nn.Conv2d(coarse, embed_dim, 1),),
+    )
+    if not activation:
+        return nn.ModuleList(nn.Sequential(*level) for level in levels)
+    return nn.ModuleList(nn.Sequential(*(part for conv in level for part in (conv, nn.GELU()))) for level in levels)
+
+
+def _check_size(size: Sequence[int]) -> None:
+    if len(size) != 2 or min(size) < MIN_SIZE or any(side % STRIDE for side in size):
+        raise ShapeError(
+            f"size = {tuple(size)}",
+            expected=f"height and width that are multiples of {STRIDE}, at least {MIN_SIZE}",
+            cause="three levels of features, of which the coarsest has one pixel per 32 x 32",
+            fix="use (224, 224) as in the paper, or (64, 64), and resize the input to it",
+        )
+
+
+def _check_levels(*, drop_path: Sequence[float], **levels: Sequence[int]) -> None:
+    for name, values in {**levels, "drop_path": drop_path}.items():
+        if len(values) != 3:
+            raise ConfigError(f"{name} = {list(values)}", expected="three values, one per level from fine to coarse")
+    if not all(0 <= rate < 1 for rate in drop_path):
+        raise ConfigError(f"drop_path = {list(drop_path)}", expected="probabilities from 0 to below 1")
+
+
+def _check_heads(width: int, heads: int) -> None:
+    if width < 1 or heads < 1 or width % heads:
+        raise ShapeError(f"{width} channels with {heads} heads", expected="channels that are a multiple of the heads")
