@@ -21,6 +21,8 @@ from snnfer.models.est_resnet34 import ESTClassifier, est_resnet34
 from snnfer.models.patchgan import PatchDiscriminator
 from snnfer.models.poster import Poster, poster_v2, poster_var
 from snnfer.models.rgbd_fer import RGBDFER, rgbd_fer
+from snnfer.models.spiking_fer import SpikingFER, spiking_fer
+from snnfer.models.spiking_fer_ann import SpikingFERANN, spiking_fer_ann
 from snnfer.models.unet import UNetEncoder, UNetGenerator, encoder_from, pix2pix
 from snnfer.models.vit_b16 import vit_b16
 from snnfer.models.window_classifier import WindowClassifier
@@ -37,6 +39,8 @@ __all__ = [
     "ESTClassifier",
     "PatchDiscriminator",
     "Poster",
+    "SpikingFER",
+    "SpikingFERANN",
     "UNetEncoder",
     "UNetGenerator",
     "WindowClassifier",
@@ -59,5 +63,7 @@ __all__ = [
     "poster_var",
     "register_model",
     "rgbd_fer",
+    "spiking_fer",
+    "spiking_fer_ann",
     "vit_b16",
 ]
