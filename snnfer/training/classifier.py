@@ -95,7 +95,7 @@ def train_network(
 
     Raises:
         CheckpointError: the checkpoint is damaged or belongs to another network.
-        ConfigError: the recipe names an encoder that the model does not have.
+        ConfigError: the recipe needs an encoder or details that the model does not have.
         DatasetError: a class that is to be weighted has no training sample.
         SnnferError: the loss is no longer a number.
     """

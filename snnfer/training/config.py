@@ -50,6 +50,15 @@ class TrainConfig:
         class_weights: ``balanced`` weights the ``cross_entropy`` of rare classes up, see
             `snnfer.training.losses.class_weights`; from the training samples alone.
         label_smoothing: Share of the label of ``cross_entropy`` that is spread over all classes.
+        sam_rho: Radius of sharpness-aware minimisation around any optimiser, with two passes per step, see
+            `snnfer.training.optimizers.sharpness_aware`; 0 does without. It needs the whole batch of a step at once.
+        kl: Divergence of networks that draw their scores (VICH), see `snnfer.training.losses.vich_kl`.
+        kl_weight: Its weight beside the loss.
+        center_weight: Weight of the distance of embeddings to their class centres, see
+            `snnfer.training.centers.CenterBank`.
+        island_weight: Weight of the similarity of the class centres.
+        center_learning_rate: Of the centres.
+        center_rescale: Divide the gradient of the centres by `center_weight`.
 
     References:
         Mastropasqua et al., "Exploring Spatial-Temporal Dynamics in Event-based Facial Micro-Expression Analysis",
@@ -83,20 +92,35 @@ class TrainConfig:
     gradient_clip: float = added(0.0)
     class_weights: Literal["none", "balanced"] = added("none")
     label_smoothing: float = added(0.0)
+    sam_rho: float = added(0.0)
+    kl: Literal["none", "softmax_prior", "gaussian"] = added("none")
+    kl_weight: float = added(1.0)
+    center_weight: float = added(0.0)
+    island_weight: float = added(0.0)
+    center_learning_rate: float = added(0.5)
+    center_rescale: bool = added(False)
 
     def __post_init__(self) -> None:
         _check_positive(self, "epochs", "batch_size", "learning_rate", "gamma", "step_every", "accumulate", "devices")
         _check_not_negative(self, "weight_decay", "max_shift_px", "max_shift_steps", "threads", "rotation_deg")
-        _check_not_negative(self, "min_learning_rate", "gradient_clip")
+        _check_positive(self, "center_learning_rate")
+        _check_not_negative(self, "min_learning_rate", "gradient_clip", "sam_rho")
+        _check_not_negative(self, "kl_weight", "center_weight", "island_weight")
         _check_probability(self, "flip", "momentum", "label_smoothing")
         if self.encoder_learning_rate is not None:
             _check_not_negative(self, "encoder_learning_rate")
-        self._check_schedule()
+        self._check_steps()
         self._check_loss()
         if self.n_validation_subjects < 1:
             raise ConfigError("train.n_validation_subjects is below 1", fix="use train.selection=last_epoch instead")
 
-    def _check_schedule(self) -> None:
+    def _check_steps(self) -> None:
+        if self.sam_rho and self.accumulate > 1:
+            raise ConfigError(
+                f"train.sam_rho = {self.sam_rho:g} with train.accumulate = {self.accumulate}",
+                expected="the whole batch of a step at once, which both of its passes need",
+                fix="set train.accumulate=1, with a larger train.batch_size or more train.devices",
+            )
         largest = min(self.learning_rate, self.encoder_learning_rate or self.learning_rate)
         if self.schedule == "onecycle" and self.min_learning_rate > largest:
             raise ConfigError(
@@ -106,6 +130,12 @@ class TrainConfig:
             )
 
     def _check_loss(self) -> None:
+        if self.center_rescale and not self.center_weight:
+            raise ConfigError(
+                "train.center_rescale without train.center_weight",
+                expected="a weight to divide by",
+                fix="set train.center_weight, such as 0.01",
+            )
         for name, unset in (("class_weights", "none"), ("label_smoothing", 0)):
             if self.loss == "mse" and getattr(self, name) != unset:
                 raise ConfigError(

@@ -7,7 +7,9 @@ from pathlib import Path
 import torch
 from torch.utils.data import Dataset
 
+from snnfer.training.centers import CenterBank
 from snnfer.training.config import TrainConfig
+from snnfer.training.details import needs_details, probe_details
 from snnfer.training.losses import class_weights
 from snnfer.training.module import ClipClassifier
 from snnfer.training.scoring import clip_loader
@@ -48,14 +50,19 @@ def fit(
 
     Raises:
         CheckpointError: the checkpoint is damaged or belongs to another network.
-        ConfigError: the recipe names an encoder that `model` does not have.
+        ConfigError: the recipe needs an encoder or details that `model` does not have.
         DatasetError: a class that is to be weighted has no training sample.
         SnnferError: the loss is no longer a number.
     """
-    weights = None
+    classifier = {"n_classes": n_classes, "mean": mean, "std": std, "seed": seed}
     if config.class_weights == "balanced":
-        weights = class_weights(_labels(clips, train), n_classes, names=class_names)
-    module = ClipClassifier(model, config, n_classes=n_classes, mean=mean, std=std, seed=seed, class_weights=weights)
+        classifier["class_weights"] = class_weights(_labels(clips, train), n_classes, names=class_names)
+    if needs_details(config):
+        details = probe_details(model, config, clips[train[0]], mean=mean, std=std)
+        if config.center_weight or config.island_weight:
+            size = details["embedding"].shape[-1]
+            classifier["centers"] = CenterBank(n_classes, size, config=config, seed=seed)
+    module = ClipClassifier(model, config, **classifier)
     run_trainer(
         module,
         clip_loader(clips, train, config.batch_size, sampler=SeededSampler(len(train), seed=seed)),

@@ -1,6 +1,7 @@
 """Losses of reconstruction networks, and terms of the losses of classifiers."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch.nn import functional
@@ -124,3 +125,86 @@ def cross_entropy(
         return functional.cross_entropy(scores, labels, label_smoothing=label_smoothing)
     options = {"label_smoothing": label_smoothing, "reduction": "sum"}
     return functional.cross_entropy(scores, labels, weights, **options) / len(labels)
+
+
+def vich_kl(
+    scores: torch.Tensor,
+    mu: torch.Tensor,
+    log_variance: torch.Tensor,
+    kind: Literal["softmax_prior", "gaussian"],
+) -> torch.Tensor:
+    r"""Divergence term of the variational classification head of POSTER-Var.
+
+    .. math::
+        L_\text{softmax prior} = \frac{1}{NK} \sum_{n,k} p_{nk} (\log p_{nk} - \log z_{nk}), \quad
+        L_\text{gaussian} = \frac{1}{2N} \sum_{n,k} \mu_{nk}^2 + \sigma_{nk}^2 - 1 - \log \sigma_{nk}^2
+
+    with :math:`z = \mathrm{softmax}(o)` of the drawn scores and :math:`p = \mathrm{softmax}(\epsilon)`,
+    :math:`\epsilon \sim N(0, I)` from torch's random numbers.
+
+    Args:
+        scores: Drawn scores :math:`o`, ``[N, K]``.
+        mu, log_variance: :math:`\mu` and :math:`\log \sigma^2`, ``[N, K]``.
+        kind: ``softmax_prior`` pulls the scores to a random prior, as the authors' code; ``gaussian`` their
+            distribution to the standard normal one.
+
+    References:
+        POSTER-Var names a divergence without a formula: ``softmax_prior`` is that of the authors' code, ``gaussian``
+        the textbook form (Kingma and Welling, "Auto-Encoding Variational Bayes", ICLR 2014, appendix B).
+
+    Examples:
+        >>> one = torch.ones(1, 2)
+        >>> vich_kl(one, one, torch.zeros(1, 2), "gaussian")  # unit variance, mean 1 in two classes
+        tensor(1.)
+    """
+    if kind == "gaussian":
+        return kl_to_prior(mu.float(), log_variance.float()).mean()
+    prior = torch.randn_like(mu, dtype=torch.float32).log_softmax(-1)
+    return (prior.exp() * (prior - scores.float().log_softmax(-1))).mean()
+
+
+def center_loss(
+    x: torch.Tensor, labels: torch.Tensor, centers: torch.Tensor, *, reduction: Literal["mean", "sum"] = "mean"
+) -> torch.Tensor:
+    r"""Squared distance of embeddings to the centres of their classes.
+
+    .. math:: L_C = \frac1N \sum_n \lVert x_n - c_{y_n} \rVert_2^2
+
+    Args:
+        x: Embeddings ``[N, d]``.
+        labels: Class indices ``[N]``.
+        centers: ``[K, d]``.
+        reduction: ``mean`` over the batch, or its ``sum``.
+
+    References:
+        Wen et al., "A Discriminative Feature Learning Approach for Deep Face Recognition", ECCV 2016, eq. (2), without
+        its factor 1/2 and averaged, as in the code of Raimondo et al.
+
+    Examples:
+        >>> center_loss(torch.tensor([[3.0, 4.0]]), torch.tensor([0]), torch.zeros(1, 2))
+        tensor(25.)
+    """
+    distances = (x - centers[labels]).square().sum(-1)
+    return distances.mean() if reduction == "mean" else distances.sum()
+
+
+def island_loss(centers: torch.Tensor) -> torch.Tensor:
+    r"""Similarity of all ordered pairs of class centres, 0 where each pair is opposite.
+
+    .. math:: L_I = \sum_j \sum_{k \ne j} \Big( \frac{c_j \cdot c_k}{\lVert c_j \rVert \lVert c_k \rVert} + 1 \Big)
+
+    Args:
+        centers: ``[K, d]``.
+
+    References:
+        Cai et al., "Island Loss for Learning Discriminative Features in Facial Expression Recognition", FG 2018,
+        eq. (4).
+
+    Examples:
+        >>> island_loss(torch.eye(7))  # 42 pairs at right angles
+        tensor(42.)
+    """
+    directions = functional.normalize(centers, dim=-1)
+    cosines = (directions[:, None] * directions[None]).sum(-1)  # [K, K]; no matmul, which autocast would round
+    others = ~torch.eye(len(centers), dtype=torch.bool, device=centers.device)
+    return (cosines[others] + 1).sum()

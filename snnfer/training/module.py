@@ -1,6 +1,7 @@
 """The Lightning module that trains a clip classifier."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import lightning
@@ -10,10 +11,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from snnfer.errors import ConfigError
 from snnfer.training.augmentation import random_flip, random_rotation, random_shift
+from snnfer.training.centers import CenterBank
 from snnfer.training.checkpoint import normalise
 from snnfer.training.config import TrainConfig
-from snnfer.training.losses import cross_entropy
-from snnfer.training.optimizers import make_optimizer
+from snnfer.training.details import needs_details
+from snnfer.training.losses import cross_entropy, vich_kl
+from snnfer.training.optimizers import make_optimizer, sharpness_aware
 from snnfer.training.schedules import learning_rate, one_cycle_rate
 from snnfer.training.trainer import seed_step
 
@@ -33,6 +36,8 @@ class ClipClassifier(lightning.LightningModule):
         mean, std: Input normalisation per channel, from training subjects.
         seed: Of shuffling, dropout and augmentation.
         class_weights: Of the cross-entropy, see `snnfer.training.losses.class_weights`.
+        centers: Of the classes, where the recipe has a centre or island loss; `model` then has
+            ``forward_with_details``, as it has where the recipe has a divergence.
 
     Raises:
         ConfigError: the recipe names an encoder that `model` does not have.
@@ -50,11 +55,14 @@ class ClipClassifier(lightning.LightningModule):
         std: tuple[float, ...],
         seed: int,
         class_weights: torch.Tensor | None = None,
+        centers: CenterBank | None = None,
     ) -> None:
         super().__init__()
         self.model, self.config, self.n_classes = model, config, n_classes
         self.mean, self.std, self.seed = mean, std, seed
         self.register_buffer("class_weights", class_weights, persistent=False)
+        self.centers = centers
+        self._first_pass = True
         self._encoder = find_encoder(model, config)
         if config.encoder_learning_rate == 0:
             self._encoder.requires_grad_(False)
@@ -84,9 +92,30 @@ class ClipClassifier(lightning.LightningModule):
         accumulate = self.config.accumulate
         seed_step(self.seed, self.global_step * accumulate + batch_index % accumulate)
         x, labels, lengths = batch
-        loss = self._loss(self(self._augment(x), lengths), labels)
-        self.log("train_loss", loss, batch_size=len(labels), on_step=False, on_epoch=True, sync_dist=True)
-        return loss if accumulate == 1 else loss * self._share(len(labels), batch_index)
+        share = 1.0 if accumulate == 1 else self._share(len(labels), batch_index)
+        scores, details = self._scores(self._augment(x), lengths)
+        terms = {"train_loss": self._loss(scores, labels)} | self._terms(scores, details, labels)
+        loss = terms["train_loss"] = sum(terms.values(), start=torch.zeros((), device=x.device))
+        if self._first_pass:
+            self.log_dict(terms, batch_size=len(labels), on_step=False, on_epoch=True, sync_dist=True)
+            if self.centers is not None:
+                self.centers.collect(details["embedding"], labels, share=share / accumulate)
+        return loss if accumulate == 1 else loss * share
+
+    def optimizer_step(
+        self,
+        epoch: int,
+        batch_idx: int,
+        optimizer: Any,
+        optimizer_closure: Callable[[], Any] | None = None,
+    ) -> None:
+        """Make a step of the network, sharpness-aware if the recipe says so, then of the class centres."""
+        if self.config.sam_rho and optimizer_closure:
+            optimizer_closure = partial(self._two_passes, optimizer, optimizer_closure)
+        optimizer.step(closure=optimizer_closure)
+        self._first_pass = True
+        if self.centers is not None:
+            self.centers.step(partial(self.trainer.strategy.reduce, reduce_op="mean"))
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         x, labels, lengths = batch
@@ -102,11 +131,38 @@ class ClipClassifier(lightning.LightningModule):
             groups.append({"params": list(self._encoder.parameters()), "lr": config.encoder_learning_rate})
         return make_optimizer(groups, config)
 
+    def _two_passes(self, optimizer: Any, closure: Callable[[], Any]) -> Any:
+        def one_pass() -> Any:
+            loss = closure()
+            self._first_pass = False
+            return loss
+
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        return sharpness_aware(one_pass, parameters, rho=self.config.sam_rho, buffers=list(self.model.buffers()))
+
     def _set_rates(self, rate: Callable[[float], float]) -> None:
         """Set the rate of each group of parameters to `rate` of the one that the recipe gives it."""
         starts = (self.config.learning_rate, self.config.encoder_learning_rate or 0.0)
         for group, start in zip(self.optimizers().param_groups, starts, strict=False):  # type: ignore[union-attr]
             group["lr"] = rate(start)
+
+    def _scores(self, x: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """Scores of raw input, and what else the recipe needs."""
+        if not needs_details(self.config):
+            return self(x, lengths), {}
+        return self.model.forward_with_details(normalise(x, self.mean, self.std), lengths=lengths)  # type: ignore[operator]
+
+    def _terms(
+        self, scores: torch.Tensor, details: dict[str, torch.Tensor], labels: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        """What the recipe adds to the loss of the scores, weighted."""
+        terms, config = {}, self.config
+        if config.kl != "none":
+            divergence = vich_kl(scores, details["mu"], details["log_variance"], config.kl)
+            terms["train_kl"] = config.kl_weight * divergence
+        if self.centers is not None:
+            terms["train_center"], terms["train_island"] = self.centers(details["embedding"], labels)
+        return terms
 
     def _loss(self, scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         scores = scores.float()
