@@ -12,9 +12,12 @@ from snnfer.layers._streaming import SpikingSequential, Streaming, apply_with_st
 from snnfer.layers.asynchronous import AsyncConv2d, AsyncLayer, AsyncMaxPool2d, SiteMap, start_maps, update_maps
 from snnfer.layers.attention import SpatialAttention, TemporalAttention, TemporalSpatialAttention
 from snnfer.layers.blocks import SpikingConv2d, SpikingLinear
+from snnfer.layers.encoders import DirectEncoder, LatencyEncoder, PoissonEncoder
 from snnfer.layers.factorized import FactorizedConv3d
 from snnfer.layers.norm import ThresholdDependentBatchNorm2d, TimeBatchNorm2d
+from snnfer.layers.pooling import GlobalAvgPool2d, SpikingAvgPool2d, SpikingMaxPool2d
 from snnfer.layers.residual import SEWBlock
+from snnfer.layers.stream_encoders import ConvEncoder, DeltaEncoder
 from snnfer.layers.submanifold import (
     ActiveMap,
     MaskedMap,
@@ -31,8 +34,14 @@ __all__ = [
     "AsyncConv2d",
     "AsyncLayer",
     "AsyncMaxPool2d",
+    "ConvEncoder",
+    "DeltaEncoder",
+    "DirectEncoder",
     "FactorizedConv3d",
+    "GlobalAvgPool2d",
+    "LatencyEncoder",
     "MaskedMap",
+    "PoissonEncoder",
     "SEWBlock",
     "SiteMap",
     "SparseBatchNorm2d",
@@ -40,8 +49,10 @@ __all__ = [
     "SparseMaxPool2d",
     "SparseReLU",
     "SpatialAttention",
+    "SpikingAvgPool2d",
     "SpikingConv2d",
     "SpikingLinear",
+    "SpikingMaxPool2d",
     "SpikingSequential",
     "Streaming",
     "SubmanifoldConv2d",

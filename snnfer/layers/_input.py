@@ -1,20 +1,52 @@
-"""Checks of what a layer is given."""
+"""Checks of what a layer is given: the input and the state."""
+
+from collections.abc import Sequence
+from typing import Any
 
 import torch
+from torch import nn
 
 from snnfer._check import check_ndim
-from snnfer.errors import ShapeError
+from snnfer.errors import ShapeError, StateError
 
 
 def check_maps(x: torch.Tensor, *, channels: int | None = None) -> None:
     """Raise `ShapeError` unless `x` is ``[T, N, C, H, W]`` with at least one step, and `channels` channels if given."""
     check_ndim(x, 5, layout="[T, N, C, H, W]")
-    if not len(x):
-        raise ShapeError(f"the input has shape {list(x.shape)}", expected="at least one time step [T, N, C, H, W]")
-    if channels is not None and x.shape[2] != channels:
-        raise ShapeError(
-            f"input of {x.shape[2]} channels, shape {list(x.shape)}",
-            expected=f"{channels} channels [T, N, {channels}, H, W]",
-            cause="another layout" if channels in x.shape else "another modality or number of polarities",
-            fix="see snnfer.layout for conversions" if channels in x.shape else f"build the layer for {x.shape[2]}",
+    if len(x) and channels in (None, x.shape[2]):
+        return
+    moved = channels in x.shape
+    raise ShapeError(
+        f"the input has shape {list(x.shape)}",
+        expected=f"at least one time step{'' if channels is None else f' and {channels} channels'} [T, N, C, H, W]",
+        cause="" if not len(x) else "another layout" if moved else "another modality, or a layer of another width",
+        fix="convert it with snnfer.layout" if len(x) and moved else "",
+    )
+
+
+def check_state(state: Any, shape: Sequence[int], *, x: torch.Tensor) -> torch.Tensor:
+    """`state`, if it is a tensor of this shape; `x` is the input that it came with."""
+    found = list(state.shape) if isinstance(state, torch.Tensor) else type(state).__name__
+    if found != list(shape):
+        raise StateError(
+            f"a state of {found} with an input of shape {list(x.shape)}",
+            expected=f"a state of shape {list(shape)}",
+            cause="the state of another batch or layer",
+            fix="pass state=None to start from rest",
         )
+    return state
+
+
+def split_state(state: Any, n: int, *, layer: nn.Module) -> tuple[Any, ...]:
+    """The `n` parts of the state of a layer, all None at rest."""
+    if state is None:
+        return (None,) * n
+    if not isinstance(state, tuple) or len(state) != n:
+        found = f"{len(state)} entries" if isinstance(state, tuple) else type(state).__name__
+        raise StateError(
+            f"a state of {found} for {type(layer).__name__}",
+            expected=f"{n} entries",
+            cause="the state of another layer",
+            fix="pass state=None to start from rest",
+        )
+    return state

@@ -5,8 +5,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from snnfer._check import check_ndim
-from snnfer.errors import ShapeError, SnnferError, StateError
+from snnfer.errors import SnnferError, StateError
+from snnfer.layers._input import check_state
 from snnfer.layout import ncthw_to_tnchw, tnchw_to_ncthw
 
 
@@ -41,28 +41,8 @@ def convolve_back(conv: nn.Conv3d, x: torch.Tensor, state: Any = None) -> tuple[
     shape = (reach, *x.shape[1:])
     if state is None:
         state = x.new_zeros(shape)
-    found = list(state.shape) if isinstance(state, torch.Tensor) else type(state).__name__
-    if found != list(shape):
-        raise StateError(
-            f"a state of {found} with an input of shape {list(x.shape)}",
-            expected=f"a state of shape {list(shape)}: the steps before the input",
-            cause="the state of another batch or layer",
-            fix="pass state=None to start from rest",
-        )
-    x = torch.cat([state, x])  # [k - 1 + T, N, C, H, W]
+    x = torch.cat([check_state(state, shape, x=x), x])  # [k - 1 + T, N, C, H, W]
     return on_volume(conv, x), x[len(x) - reach :]
-
-
-def check_clip(x: torch.Tensor, channels: int) -> None:
-    """Raise `ShapeError` unless `x` is ``[T, N, C, H, W]`` with at least one step and `channels` channels."""
-    check_ndim(x, 5, layout="[T, N, C, H, W]")
-    if x.shape[2] != channels or not len(x):
-        raise ShapeError(
-            f"the input has shape {list(x.shape)}",
-            expected=f"at least one time step and {channels} channels [T, N, C, H, W]",
-            cause="another layout, or another width",
-            fix="convert with snnfer.layout",
-        )
 
 
 def check_streams(layer: nn.Module, *, looks_ahead: bool) -> None:
@@ -73,18 +53,3 @@ def check_streams(layer: nn.Module, *, looks_ahead: bool) -> None:
             expected="a whole clip, in one call of the layer",
             fix="build it with causal=True, or chain it with torch.nn.Sequential instead of SpikingSequential",
         )
-
-
-def split_state(state: Any, n: int, *, layer: nn.Module) -> tuple[Any, ...]:
-    """The `n` parts of the state of a layer, all None at rest."""
-    if state is None:
-        return (None,) * n
-    if not isinstance(state, tuple) or len(state) != n:
-        found = f"{len(state)} entries" if isinstance(state, tuple) else type(state).__name__
-        raise StateError(
-            f"a state of {found} for {type(layer).__name__}",
-            expected=f"{n} entries",
-            cause="the state of another layer",
-            fix="pass state=None to start from rest",
-        )
-    return state

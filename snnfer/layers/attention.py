@@ -6,8 +6,9 @@ import torch
 from torch import nn
 
 from snnfer._check import check_choice
+from snnfer.layers._input import check_maps, split_state
 from snnfer.layers._streaming import run_by_step
-from snnfer.layers._volume import check_clip, check_streams, convolve_back, make_conv, on_volume, split_state
+from snnfer.layers._volume import check_streams, convolve_back, make_conv, on_volume
 
 TemporalVariant = Literal["conv", "bottleneck"]
 SpatialMaps = Literal["channel", "single"]
@@ -34,7 +35,7 @@ class _Attention(nn.Module):
         return self._run(x, state)
 
     def _run(self, x: torch.Tensor, state: Any) -> tuple[torch.Tensor, Any]:
-        check_clip(x, self.channels)
+        check_maps(x, channels=self.channels)
         if self.streams and not self.training:
             return run_by_step(self._weigh, x, state)
         return self._weigh(x, state)

@@ -10,6 +10,7 @@ from snnfer._check import check_positive
 from snnfer.layers._input import check_maps
 from snnfer.layers._streaming import apply_with_state
 from snnfer.layers.norm import TimeBatchNorm2d
+from snnfer.layers.pooling import SpikingMaxPool2d
 from snnfer.layout import merge_time, split_time
 from snnfer.neurons import PLIF, Neuron
 
@@ -67,18 +68,20 @@ class SpikingConv2d(nn.Module):
         self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride=stride, padding=padding, bias=bias)
         self.norm = normalisation
         self.neuron = neuron if neuron is not None else PLIF()
-        self.pool = nn.MaxPool2d(pool) if pool > 1 else nn.Identity()
+        self.pool = SpikingMaxPool2d(pool) if pool > 1 else nn.Identity()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.forward_with_state(x)[0]
 
     def forward_with_state(self, x: torch.Tensor, state: Any = None) -> tuple[torch.Tensor, Any]:
         """Output and the state of the neuron after the last step; `state` None means rest."""
+        spikes, state = apply_with_state(self.neuron, self.current(x), state)
+        return self.pool(spikes), state
+
+    def current(self, x: torch.Tensor) -> torch.Tensor:
+        """What enters the neuron: the normalised convolution ``[T, N, C_out, H / stride, W / stride]``."""
         check_maps(x, channels=self.conv.in_channels)
-        n_steps = len(x)
-        current = self.norm(split_time(self.conv(merge_time(x)), n_steps))  # [T, N, C, H, W]
-        spikes, state = apply_with_state(self.neuron, current, state)
-        return split_time(self.pool(merge_time(spikes)), n_steps), state
+        return self.norm(split_time(self.conv(merge_time(x)), len(x)))
 
 
 class SpikingLinear(nn.Module):

@@ -6,8 +6,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from snnfer.layers._input import check_maps, split_state
 from snnfer.layers._streaming import apply_with_state, run_by_step
-from snnfer.layers._volume import check_clip, check_streams, convolve_back, make_conv, on_volume, split_state
+from snnfer.layers._volume import check_streams, convolve_back, make_conv, on_volume
 from snnfer.neurons import SoftSpiking
 
 
@@ -94,7 +95,7 @@ class FactorizedConv3d(nn.Module):
         return self._run(x, state)
 
     def _run(self, x: torch.Tensor, state: Any) -> tuple[torch.Tensor, Any]:
-        check_clip(x, self.in_channels)
+        check_maps(x, channels=self.in_channels)
         if self.causal and not self.training:
             return run_by_step(self._convolve, x, state)
         return self._convolve(x, state)

@@ -71,7 +71,8 @@ class ThresholdDependentBatchNorm2d(TimeBatchNorm2d):
         ShapeError: the input has another layout or number of channels.
 
     References:
-        Zheng et al., "Going Deeper With Directly-Trained Larger Spiking Neural Networks", AAAI 2021, eq. (5)-(7).
+        Zheng et al., "Going Deeper With Directly-Trained Larger Spiking Neural Networks", AAAI 2021
+        (threshold-dependent batch normalization).
 
     Examples:
         >>> y = ThresholdDependentBatchNorm2d(3, v_threshold=0.5)(5 + torch.randn(4, 2, 3, 8, 8))

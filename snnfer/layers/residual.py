@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from snnfer._check import check_choice
-from snnfer.errors import ConfigError, StateError
-from snnfer.layers._input import check_maps
+from snnfer.errors import ConfigError
+from snnfer.layers._input import check_maps, split_state
 from snnfer.layers._streaming import apply_with_state
 from snnfer.layers.blocks import SpikingConv2d
 from snnfer.layers.norm import TimeBatchNorm2d
@@ -57,7 +57,7 @@ class SEWBlock(nn.Module):
         StateError: the state does not fit.
 
     References:
-        Fang et al., "Deep Residual Learning in Spiking Neural Networks", NeurIPS 2021, eq. (9)-(11) and table 1.
+        Fang et al., "Deep Residual Learning in Spiking Neural Networks", NeurIPS 2021, table 1.
 
     Examples:
         >>> spikes = torch.randint(0, 2, (4, 1, 8, 16, 16)).float()
@@ -99,7 +99,7 @@ class SEWBlock(nn.Module):
     ) -> tuple[torch.Tensor, tuple[Any, Any, Any]]:
         """Output and the states of the three neurons after the last step; `state` None means rest."""
         check_maps(x, channels=self.conv1.conv.in_channels)
-        first, second, third = _three_states(state)
+        first, second, third = split_state(state, 3, layer=self)
         branch, first = self.conv1.forward_with_state(x, first)
         branch, second = self.conv2.forward_with_state(branch, second)
         shortcut, third = apply_with_state(self.shortcut, x, third)
@@ -118,17 +118,3 @@ class SEWBlock(nn.Module):
                 fix="pass zero_init=False",
             )
         nn.init.zeros_(weight)
-
-
-def _three_states(state: tuple[Any, Any, Any] | None) -> tuple[Any, Any, Any]:
-    if state is None:
-        return None, None, None
-    if not isinstance(state, tuple) or len(state) != 3:
-        found = f"{len(state)} entries" if isinstance(state, tuple) else type(state).__name__
-        raise StateError(
-            f"a state of {found} for a residual block",
-            expected="the states of its three neurons",
-            cause="the state of another layer",
-            fix="pass state=None to start from rest",
-        )
-    return state

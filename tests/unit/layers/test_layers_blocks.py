@@ -103,3 +103,19 @@ def test_chain_errors():
         chain(torch.rand(0, 2, 1, 8, 8))
     with pytest.raises(StateError, match="a state of 1 entries for a chain of 4 modules"):
         chain.forward_with_state(torch.rand(2, 2, 1, 8, 8), (None,))
+
+
+@pytest.mark.parametrize(
+    ("kernel_size", "stride", "size"), [(3, 2, (9, 8)), (7, 2, (16, 15)), (1, 2, (9, 8)), (2, 2, (8, 8))]
+)
+def test_a_stride_divides_the_size_and_rounds_up(kernel_size, stride, size):
+    block = SpikingConv2d(2, 4, kernel_size=kernel_size, stride=stride, pool=1)
+    assert block(torch.rand(3, 1, 2, *size)).shape == (3, 1, 4, -(-size[0] // stride), -(-size[1] // stride))
+    x = torch.rand(3, 1, 2, *size)
+    expected = F.conv2d(x[:, 0], block.conv.weight, stride=stride, padding=(kernel_size - 1) // 2)
+    torch.testing.assert_close(block.eval().current(x)[:, 0], block.norm(expected[:, None])[:, 0])
+
+
+def test_the_parameter_names_of_a_block_stay():
+    names = ["conv.weight", "norm.weight", "norm.bias", "norm.running_mean", "norm.running_var"]
+    assert list(SpikingConv2d(1, 1).state_dict()) == [*names, "norm.num_batches_tracked", "neuron.w"]

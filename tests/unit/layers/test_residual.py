@@ -115,7 +115,7 @@ def test_errors():
         SEWBlock(2, 2, connect="and", zero_init=True)
     with pytest.raises(ConfigError, match="norm = Identity.*expected .* a normalisation with a weight"):
         SEWBlock(2, 2, norm=nn.Identity, zero_init=True)
-    with pytest.raises(ShapeError, match="input of 3 channels.*expected 2 channels"):
+    with pytest.raises(ShapeError, match="expected at least one time step and 2 channels"):
         SEWBlock(2, 2)(torch.zeros(4, 1, 3, 8, 8))
-    with pytest.raises(StateError, match="a state of 2 entries for a residual block"):
+    with pytest.raises(StateError, match="a state of 2 entries for SEWBlock; expected 3 entries"):
         SEWBlock(2, 2).forward_with_state(torch.zeros(4, 1, 2, 8, 8), (None, None))

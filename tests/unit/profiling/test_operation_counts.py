@@ -141,7 +141,7 @@ def test_a_spiking_network_equals_brute_force():
         block, _, fc, _ = network
         first = torch.cat([block.conv(step) for step in x]).unflatten(0, (5, 2))
         spikes = block.neuron(first)
-        pooled = torch.stack([block.pool(step) for step in spikes]).flatten(2)
+        pooled = block.pool(spikes).flatten(2)
         hidden = fc(pooled)
     expected = {
         "0.conv": ("macs", brute_force_operations(block.conv, x.flatten(0, 1))),
