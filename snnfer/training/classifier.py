@@ -131,7 +131,7 @@ class PermutedLabels(Dataset):
     def __init__(self, clips: ClipTensors | WindowSamples, indices: Sequence[int], *, seed: int) -> None:
         self._clips = clips
         order = np.random.default_rng(seed).permutation(len(indices))
-        self.labels = list(clips.labels)
+        self.input, self.labels = clips.input, list(clips.labels)
         for i, j in zip(indices, order, strict=True):
             self.labels[i] = clips.labels[indices[j]]
 
@@ -141,6 +141,12 @@ class PermutedLabels(Dataset):
     def __getitem__(self, index: int) -> tuple[torch.Tensor, int, int]:
         x, _, length = self._clips[index]
         return x, self.labels[index], length
+
+    def __getattr__(self, name: str) -> Any:
+        """`events` and `tensor`, where the clips have them."""
+        if name in ("events", "tensor"):
+            return getattr(self._clips, name)
+        raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
 
 
 def input_statistics(

@@ -43,6 +43,8 @@ class TrainConfig:
         strategy: How they share it: ``ddp_spawn`` starts processes from this one (``auto`` with several devices),
             ``ddp`` joins those that ``torchrun`` or a cluster started. A step sees ``batch_size * accumulate *
             devices`` clips.
+        event_augmentation: ``spiking_fer`` makes the training clips anew in every epoch, from randomly changed events;
+            see `snnfer.training.event_augmentation`.
         optimizer: ``adam``, ``adamw`` (weight decay apart from the gradient) or ``sgd``.
         momentum: Of ``sgd``.
         min_learning_rate: Of the last step of ``onecycle``.
@@ -86,6 +88,7 @@ class TrainConfig:
     accumulate: int = added(1)
     devices: int = added(1)
     strategy: Strategy = added("auto")
+    event_augmentation: Literal["none", "spiking_fer"] = added("none")
     optimizer: Literal["adam", "adamw", "sgd"] = added("adam")
     momentum: float = added(0.9)
     min_learning_rate: float = added(1e-6)

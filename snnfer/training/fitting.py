@@ -10,6 +10,7 @@ from torch.utils.data import Dataset
 from snnfer.training.centers import CenterBank
 from snnfer.training.config import TrainConfig
 from snnfer.training.details import needs_details, probe_details
+from snnfer.training.event_augmentation import augmented_clips
 from snnfer.training.losses import class_weights
 from snnfer.training.module import ClipClassifier
 from snnfer.training.scoring import clip_loader
@@ -63,9 +64,11 @@ def fit(
             size = details["embedding"].shape[-1]
             classifier["centers"] = CenterBank(n_classes, size, config=config, seed=seed)
     module = ClipClassifier(model, config, **classifier)
+    sampler = SeededSampler(len(train), seed=seed)
+    training = augmented_clips(clips, config, sampler=sampler, seed=seed)
     run_trainer(
         module,
-        clip_loader(clips, train, config.batch_size, sampler=SeededSampler(len(train), seed=seed)),
+        clip_loader(training, train, config.batch_size, sampler=sampler),
         config=config,
         folder=Path(checkpoint_dir),
         validation=clip_loader(clips, validation, config.batch_size) if config.selection == "inner_subjects" else None,
