@@ -5,11 +5,13 @@ import pytest
 import torch
 from torch.nn import functional
 
+from snnfer._config import config_hash
 from snnfer.errors import ConfigError, DatasetError
 from snnfer.training import TrainConfig
 from snnfer.training.fitting import fit
 from snnfer.training.losses import class_weights, cross_entropy
 from snnfer.training.module import ClipClassifier
+from snnfer.training.optimizers import sharpness_aware
 from snnfer.training.schedules import one_cycle_rate
 
 
@@ -113,7 +115,7 @@ def test_one_cycle_goes_by_steps_through_the_whole_training_in_both_groups(tmp_p
 def test_clipping_limits_the_norm_of_all_gradients_together(tmp_path):
     network, x, labels = whole_batch()
     functional.cross_entropy(network(x), labels).backward()
-    gradient = torch.cat([p.grad.flatten() for p in network.parameters()])
+    gradient = torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None])
     limit = 0.1 * float(gradient.norm())
     recipe = {"epochs": 1, "batch_size": 12, "optimizer": "sgd", "learning_rate": 1.0}
     moved = {}
@@ -151,11 +153,12 @@ def test_weighted_cross_entropy_is_torchs_without_its_division_by_the_weights():
 def test_weights_and_smoothing_reach_the_gradient_of_the_training_samples(tmp_path, setting):
     network, x, labels = whole_batch(n=8)  # classes 5, 2 and 1 times
     weights = torch.tensor([8 / 15, 8 / 6, 8 / 3]) if "class_weights" in setting else None
-    cross_entropy(network(x), labels, weights, label_smoothing=setting.get("label_smoothing", 0.0)).backward()
+    loss = cross_entropy(network(x), labels, weights, label_smoothing=setting.get("label_smoothing", 0.0))
+    gradients = torch.autograd.grad(loss, list(network.parameters()))
     recipe = {"epochs": 1, "batch_size": 8, "optimizer": "sgd", "learning_rate": 1.0}
     after = trained(tmp_path, n=8, **recipe, **setting)
-    for before, now in zip(network.parameters(), after.parameters(), strict=True):
-        assert torch.allclose(before - now, before.grad, atol=1e-6)
+    for before, now, gradient in zip(network.parameters(), after.parameters(), gradients, strict=True):
+        assert torch.allclose(before - now, gradient, atol=1e-6)
 
 
 def test_weighted_batches_that_are_accumulated_are_one_large_batch(tmp_path):
@@ -196,3 +199,88 @@ def test_class_weights_are_no_part_of_the_checkpoint():
         ClipClassifier(Network(), TrainConfig(), class_weights=w, **options) for w in (None, torch.ones(3))
     )
     assert plain.state_dict().keys() == weighted.state_dict().keys()
+
+
+def test_a_sharpness_aware_step_on_a_quadratic_is_the_one_worked_out_by_hand():
+    curvature = torch.tensor([1.0, 4.0])
+    w, b = torch.nn.Parameter(torch.tensor([3.0])), torch.nn.Parameter(torch.tensor([1.0]))
+    kept = torch.tensor([2.0])
+
+    def closure():
+        w.grad = b.grad = None
+        kept.add_(1)
+        loss = 0.5 * (curvature[0] * w.square() + curvature[1] * b.square()).sum()
+        loss.backward()
+        return loss.detach()
+
+    loss = sharpness_aware(closure, [w, b], rho=0.5, buffers=[kept])
+    # gradient (3, 4) of norm 5, so that the worst point is (3 + 0.3, 1 + 0.4): its gradient is (3.3, 4 * 1.4)
+    assert float(loss) == pytest.approx(0.5 * (9 + 4))
+    assert w.grad is not None
+    assert b.grad is not None
+    assert (float(w.grad), float(b.grad)) == pytest.approx((3.3, 5.6))
+    assert (float(w.detach()), float(b.detach()), float(kept)) == (3.0, 1.0, 3.0)
+
+
+@pytest.mark.parametrize("bad", [0.0, float("inf"), float("nan")])
+def test_a_gradient_without_a_direction_is_left_as_it_is(bad):
+    w, calls = torch.nn.Parameter(torch.ones(2)), []
+
+    def closure():
+        calls.append(1)
+        w.grad = torch.tensor([0.0, bad])
+
+    sharpness_aware(closure, [w], rho=0.1)
+    assert len(calls) == 1
+    assert torch.equal(w.detach(), torch.ones(2))
+
+
+class Noisy(Network):
+    """With dropout and batch normalisation: a second pass with other numbers would show."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm, self.dropout = torch.nn.BatchNorm1d(4), torch.nn.Dropout(0.5)
+
+    def forward(self, x, lengths=None):
+        return self.head(self.dropout(self.norm(self.encoder(x.mean(0).flatten(1)))))
+
+
+@pytest.mark.parametrize("clip", [0.0, 0.05])
+def test_training_is_sharpness_aware_over_both_groups_with_the_same_random_numbers(tmp_path, clip):
+    network, rho = Noisy().train(), 0.3
+    _, x, labels = whole_batch()
+    order = torch.randperm(12, generator=torch.Generator().manual_seed(0))  # of the sampler; dropout goes by place
+
+    def gradients(weights):
+        torch.manual_seed(0)  # of step 0
+        scores = torch.func.functional_call(network, dict(weights), (x[:, order],))
+        return torch.autograd.grad(functional.cross_entropy(scores, labels[order]), list(weights.values()))
+
+    start = dict(network.named_parameters())
+    first = gradients(start)
+    statistics = network.norm.running_mean.clone()  # type: ignore[union-attr]
+    norm = torch.cat([g.flatten() for g in first]).norm()
+    second = gradients({name: w + rho * g / norm for (name, w), g in zip(start.items(), first, strict=True)})
+    size = torch.cat([g.flatten() for g in second]).norm()
+    scale = min(1.0, clip / float(size)) if clip else 1.0
+    recipe = {"optimizer": "sgd", "learning_rate": 1.0, "encoder_learning_rate": 0.1, "gradient_clip": clip}
+    model = trained(tmp_path, model=Noisy(), epochs=1, batch_size=12, sam_rho=rho, **recipe)
+    after = model.state_dict()
+    for (name, before), gradient in zip(start.items(), second, strict=True):
+        rate = 0.1 if name.startswith("encoder") else 1.0
+        assert torch.allclose(before - after[name], scale * rate * gradient, atol=1e-5)
+    assert torch.allclose(after["norm.running_mean"], statistics, atol=1e-6)  # of the first pass alone
+    assert int(after["norm.num_batches_tracked"]) == 1
+
+
+def test_accumulated_batches_cannot_be_sharpness_aware():
+    with pytest.raises(ConfigError, match=r"train.sam_rho = 0.05 with train.accumulate = 2; .*train.batch_size"):
+        TrainConfig(sam_rho=0.05, accumulate=2)
+
+
+def test_settings_at_their_defaults_do_not_change_the_hash_of_a_recipe():
+    before = {"epochs": 100, "batch_size": 8, "learning_rate": 1e-3, "weight_decay": 0.0, "schedule": "cosine"}
+    before |= {"loss": "mse", "max_shift_px": 0, "max_shift_steps": 0, "selection": "last_epoch"}
+    before |= {"n_validation_subjects": 1, "threads": 0}
+    assert config_hash(TrainConfig()) == config_hash(before)
