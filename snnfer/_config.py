@@ -116,18 +116,18 @@ def added(default: Any) -> Any:
 
 def config_hash(config: Any) -> str:
     """Hash of the effective config, 12 hexadecimal digits."""
-    return hash_value(_plain(_hashed(config)), length=12)
+    return hash_value(_plain(hashed_values(config)), length=12)
 
 
-def _hashed(value: Any) -> Any:
-    """`value` with dataclasses as dictionaries, without the fields of `added` that are at their default."""
+def hashed_values(value: Any) -> Any:
+    """What enters a hash: dataclasses as dictionaries, without the fields of `added` that are at their default."""
     if dataclasses.is_dataclass(value):
         items = [(field, getattr(value, field.name)) for field in dataclasses.fields(value)]
-        return {f.name: _hashed(v) for f, v in items if not (f.metadata.get("added") and v == f.default)}
+        return {f.name: hashed_values(v) for f, v in items if not (f.metadata.get("added") and v == f.default)}
     if isinstance(value, Mapping):
-        return {key: _hashed(item) for key, item in value.items()}
+        return {key: hashed_values(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_hashed(item) for item in value]
+        return [hashed_values(item) for item in value]
     return value
 
 

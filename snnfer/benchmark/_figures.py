@@ -130,8 +130,10 @@ def _example(examples: Mapping[str, np.ndarray], step_s: float | None) -> list[R
 
 
 def _step_s(run: RunFiles) -> float | None:
-    """Length of a step: stored with the example, or set in the config."""
+    """Length of a step: stored with the example, or set in the config; None where steps differ in length."""
     if "steps_us" in run.examples:
         return int(run.examples["steps_us"]) / 1e6
     data = run.manifest["config"].get("data", {})
-    return data["window_us"] / 1e6 if isinstance(data, dict) and "window_us" in data else None
+    if not isinstance(data, dict) or data.get("slicing", "time") != "time":
+        return None
+    return data["window_us"] / 1e6 if "window_us" in data else None

@@ -27,6 +27,11 @@ class DataConfig:
         min_clips_per_subject: Subjects with fewer clips are refused.
         representation: Of the events, one of `snnfer.representations.list_representations()`.
         representation_args: Its further arguments, such as ``{measure: t0, kernel: t}`` for ``tie``.
+        slicing: ``time`` takes windows of `window_us`; ``uniform`` divides each clip into `n_steps` windows of one
+            length; ``count`` takes slices of `slice_events` events, see `snnfer.datasets.ClipInput`.
+        slice_events: Events per slice of ``count``.
+        center: Where ``time`` cuts clips that are longer than `n_steps` windows: around their ``middle`` or their
+            ``apex``. With ``n_steps: 1`` the network sees a still image: the frame (or the events) at that time.
     """
 
     dataset: Literal["synthau", "manifest"] = "synthau"
@@ -40,6 +45,9 @@ class DataConfig:
     min_clips_per_subject: int = 2
     representation: str = added("count_frames")
     representation_args: dict[str, Any] | None = added(None)
+    slicing: Literal["time", "uniform", "count"] = added("time")
+    slice_events: int = added(2500)
+    center: Literal["middle", "apex"] = added("middle")
 
     def clip_input(self, modality: str) -> ClipInput:
         """The network input for one modality."""
@@ -50,6 +58,9 @@ class DataConfig:
             self.size,
             representation=self.representation,
             representation_args=self.representation_args or {},
+            slicing=self.slicing,
+            slice_events=self.slice_events,
+            center=self.center,
         )
 
 
@@ -157,6 +168,7 @@ class BenchmarkConfig:
         for modality in (*self.modalities, *named):
             if modality not in N_CHANNELS:
                 raise ConfigError(f"unknown modality '{modality}'", expected="one of " + ", ".join(N_CHANNELS))
+            self.data.clip_input(modality)  # refuses what does not go together
         for model in self.models:
             look_up(dict.fromkeys(list_models(task="classification")), model.name, kind="model")
             self.train_config(model)

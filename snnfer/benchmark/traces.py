@@ -34,7 +34,9 @@ def write_examples(path: Path, complete: Complete, clips: Mapping[str, ClipTenso
     """Write ``examples.npz``: one held-out clip as event frames (and RGB frames) and the spikes it causes."""
     job, part = next(((j, p) for j, p in complete if j.modality == "events"), complete[0])
     index = _example_index(clips[job.modality], job)
-    arrays: dict[str, np.ndarray] = {"steps_us": np.array(clips[job.modality].input.window_us)}
+    arrays: dict[str, np.ndarray] = {}
+    if clips[job.modality].input.slicing == "time":  # otherwise steps have no one length
+        arrays["steps_us"] = np.array(clips[job.modality].input.window_us)
     for modality, name in (("events", "event_frames"), ("rgb", "rgb_frames")):
         if modality in clips:
             x, _, length = clips[modality][index]

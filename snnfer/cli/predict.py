@@ -15,7 +15,9 @@ def add_commands(subparsers: argparse._SubParsersAction) -> None:
         help="print scores of Action Units or expressions over time for a recording",
         description="Finds the face (on frames where there are some, else on images of the events), crops it and "
         "scores sliding windows with a trained model. Models of single windows, such as evtransfer, give the "
-        "probability of each expression after every window. Times count from the first event.",
+        "probability of each expression after every window; models that divide whole clips into slices take each "
+        "window as a clip, so --window-ms should be about as long as the clips they were trained on. Times count from "
+        "the first event.",
     )
     parser.add_argument("model", help="model folder made by 'snnfer train'")
     parser.add_argument("recording", help="event file, such as recording.aedat4")
@@ -70,7 +72,8 @@ def score(args: argparse.Namespace, trained: Any, stream: Any, box: Any) -> Any:
     from snnfer.training.prediction import predict_recording
     from snnfer.training.window_prediction import collect_scores, predict_windows
 
-    if isinstance(trained.model, WindowClassifier) and args.window_ms is None and args.hop_ms is None:
+    of_windows = isinstance(trained.model, WindowClassifier) and trained.input.slicing == "time"
+    if of_windows and args.window_ms is None and args.hop_ms is None:
         return collect_scores(predict_windows(stream, classifier=trained, box=box), trained.class_names)
     span_ms = 990.0 if args.window_ms is None else args.window_ms
     hop_ms = 495.0 if args.hop_ms is None else args.hop_ms

@@ -25,6 +25,7 @@ REQUIRED_COLUMNS = ("subject", "au", "sensor", "path", "t_start_us", "t_end_us")
 EXPRESSION = "expression"
 """Column with the name of an expression, in place of ``au``."""
 BOX_COLUMNS = ("box_x", "box_y", "box_w", "box_h")
+TIME_COLUMNS = ("onset_us", "apex_us", "offset_us")
 
 Box = tuple[int, int, int, int]
 
@@ -45,6 +46,7 @@ class Clip:
         frames_path: File with the frames, where they are not in `path`.
         onset_us, offset_us: When the movement begins and has ended, where known.
         expression: Name of the shown expression, where expressions are the classes.
+        apex_us: When the movement is strongest, where known.
     """
 
     clip: str
@@ -59,6 +61,7 @@ class Clip:
     onset_us: int | None = None
     offset_us: int | None = None
     expression: str = ""
+    apex_us: int | None = None
 
     @property
     def class_name(self) -> str:
@@ -220,9 +223,8 @@ def _clip(row: Mapping[str, str], number: int, manifest: Path) -> Clip:
         t_end_us=end,
         box=box,  # type: ignore[arg-type]
         frames_path=manifest.parent / frames if frames else None,
-        onset_us=_integer(row["onset_us"], "onset_us", where) if row.get("onset_us") else None,
-        offset_us=_integer(row["offset_us"], "offset_us", where) if row.get("offset_us") else None,
         expression=expression,
+        **{name: _integer(row[name], name, where) for name in TIME_COLUMNS if row.get(name)},
     )
 
 

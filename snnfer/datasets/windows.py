@@ -9,7 +9,7 @@ from torch.utils.data import Dataset
 
 from snnfer.datasets.clips import ClipInput, ClipTensors
 from snnfer.datasets.manifest import Clip, ManifestDataset, content_key
-from snnfer.errors import DatasetError
+from snnfer.errors import ConfigError, DatasetError
 from snnfer.representations import CountFrames
 
 Within = Literal["clip", "expression"]
@@ -159,7 +159,14 @@ def window_starts(
 
     Raises:
         DatasetError: there is none.
+        ConfigError: the clips are not cut into windows of one length.
     """
+    if clips.input.slicing != "time":
+        raise ConfigError(
+            f"windows of clips with slicing '{clips.input.slicing}'",
+            expected="slicing 'time': windows of one length are the samples here",
+            fix="leave data.slicing out",
+        )
     found = []
     for i, clip in enumerate(clips.data.clips):
         good = events_per_window(clips, i) >= min_events

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from snnfer.datasets import ClipInput
 from snnfer.datasets.manifest import Box
 from snnfer.errors import DatasetError, SnnferError
 from snnfer.events import EventStream
@@ -44,11 +45,14 @@ def predict_recording(
 ) -> RecordingScores:
     """Score a recording on sliding windows.
 
+    A model whose input divides whole clips (slicing ``uniform`` or ``count``) takes each window as a clip, and a
+    recording shorter than a window as one.
+
     Args:
         trained: From `load_model`.
         stream: The recording, with frames if the model reads frames.
         box: Square face box ``(x, y, width, height)`` in sensor pixels; None takes the whole sensor.
-        span_us: Length of a window in microseconds, rounded to whole steps of the model.
+        span_us: Length of a window in microseconds, rounded to whole steps of the model where these have a length.
         hop_us: Time between the starts of two windows, in microseconds.
 
     Returns:
@@ -58,21 +62,41 @@ def predict_recording(
     Raises:
         DatasetError: the recording is shorter than one step.
     """
-    step_us = trained.input.window_us
-    n_steps = max(1, round(span_us / step_us))
-    if hop_us <= 0:
-        raise SnnferError(f"a hop of {hop_us} us", expected="more than 0")
-    check_duration(stream, step_us)
-    reader = replace(trained.input, n_steps=n_steps)
-    starts = np.arange(0, stream.duration_us - step_us + 1, hop_us)
-    scores, ends = [], []
-    for start in starts:
-        n_valid = int(min(n_steps, (stream.duration_us - start) // step_us))
-        start_us, origin_us = stream.t_start_us + int(start), stream.t_start_us
-        x = reader(stream, t_start_us=start_us, n_valid=n_valid, box=box, t_origin_us=origin_us)
+    for name, value in (("span", span_us), ("hop", hop_us)):
+        if value <= 0:
+            raise SnnferError(f"a {name} of {value} us", expected="more than 0")
+    if trained.input.slicing == "time":
+        reader, windows = _windows_of_steps(trained.input, stream, span_us, hop_us)
+    else:
+        reader, windows = trained.input, _windows_of_clips(stream, span_us, hop_us)
+    scores, origin_us = [], stream.t_start_us
+    for start, end in windows:
+        n_valid = (end - start) // reader.window_us if reader.slicing == "time" else reader.n_steps
+        times = {"t_start_us": origin_us + start, "t_end_us": origin_us + end, "t_origin_us": origin_us}
+        x = reader(stream, n_valid=n_valid, box=box, **times)
         scores.append(to_scores(trained, trained.model(trained.normalise(x[:n_valid, None])))[0].numpy())
-        ends.append(int(start) + n_valid * step_us)
-    return RecordingScores(starts, np.array(ends), np.stack(scores), trained.class_names)
+    starts, ends = np.array(windows, dtype=np.int64).T
+    return RecordingScores(starts, ends, np.stack(scores), trained.class_names)
+
+
+Windows = list[tuple[int, int]]
+
+
+def _windows_of_steps(input: ClipInput, stream: EventStream, span_us: int, hop_us: int) -> tuple[ClipInput, Windows]:
+    """Starts and ends of windows of whole steps since the recording began, and what reads them."""
+    step_us = input.window_us
+    n_steps = max(1, round(span_us / step_us))
+    check_duration(stream, step_us)
+    starts = range(0, stream.duration_us - step_us + 1, hop_us)
+    windows = [(start, start + step_us * min(n_steps, (stream.duration_us - start) // step_us)) for start in starts]
+    return replace(input, n_steps=n_steps), windows
+
+
+def _windows_of_clips(stream: EventStream, span_us: int, hop_us: int) -> Windows:
+    """Starts and ends of whole windows of `span_us`; of a shorter recording, all of it."""
+    check_duration(stream, 1)
+    duration_us = stream.duration_us + 1
+    return [(start, min(start + span_us, duration_us)) for start in range(0, max(duration_us - span_us, 0) + 1, hop_us)]
 
 
 def to_scores(trained: TrainedModel, output: torch.Tensor) -> torch.Tensor:

@@ -59,6 +59,12 @@ def load_networks(folder: str | os.PathLike[str], trained: TrainedModel) -> tupl
         raise CheckpointError(
             f"the model in '{path}' is a classifier", expected="a model that reconstructs, as pix2pix"
         )
+    if trained.input.slicing != "time":
+        raise ConfigError(
+            f"the classifier in '{folder}' divides whole clips (slicing '{trained.input.slicing}')",
+            expected="a model that reads windows of one length, to go through a recording window by window",
+            fix="leave out --reconstruct",
+        )
     if generator.input.window_us != trained.input.window_us:
         raise CheckpointError(
             f"a generator for windows of {generator.input.window_us} us in '{folder}'",

@@ -14,7 +14,7 @@ import yaml
 
 from snnfer.benchmark import load_config, run
 from snnfer.benchmark.jobs import list_jobs
-from snnfer.errors import ConfigError, DatasetError
+from snnfer.errors import ConfigError, DatasetError, SnnferError
 
 PARTS = ("manifest.json", "predictions.parquet", "metrics.json", "ops.json", "report.html", "examples.npz")
 
@@ -147,11 +147,13 @@ def test_the_run_id_follows_the_effective_config(config_file):
         ("controls.label_permuted=[au_snn/gray]", "label_permuted names 'au_snn/gray'"),
         ("protocol.folds=[nobody]", "unknown subject 'nobody'"),
         ("models=[{name: au_snn}, {name: au_snn, args: {hidden: 8}}]", "models names 'au_snn/events' twice.*own label"),
+        ("data.slicing=count", "slicing 'count' for the modality 'rgb'"),
+        ("data.slicing=evenly", "data.slicing"),
         ("models=[{name: au_snn, label: a/b}]", "the label 'a/b' of model 'au_snn'"),
     ],
 )
 def test_a_wrong_setting_is_one_clear_sentence(config_file, tmp_path, override, message):
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(SnnferError, match=message):
         run(config_file, out=tmp_path / "runs", overrides=[override])
 
 
@@ -190,3 +192,14 @@ def test_a_label_changes_the_run_id_and_none_does_not(config_file):
     assert ids[0] == ids[1] == load_config(config_file).run_id
     plain, labelled = ([f"models=[{json.dumps(model | m)}]", "controls={}"] for m in ({}, {"label": "x"}))
     assert load_config(config_file, plain).run_id != load_config(config_file, labelled).run_id
+
+
+@pytest.mark.parametrize("setting", ["data={slicing: uniform}", "data={slicing: count, slice_events: 200}"])
+def test_clips_can_be_divided_into_slices(config_file, tmp_path, setting):
+    values = yaml.safe_load(config_file.read_text())
+    values["data"] |= yaml.safe_load(setting.partition("=")[2])
+    config_file.write_text(yaml.safe_dump(values | {"modalities": ["events"], "controls": {}}))
+    run_dir = run(config_file, out=tmp_path / "runs", overrides=["train.epochs=1", "data.n_steps=3"])
+    with np.load(run_dir / "examples.npz") as stored:
+        assert "steps_us" not in stored.files
+        assert stored["event_frames"].shape == (3, 2, 16, 16)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from snnfer.datasets import ArrayCache, Clip, ClipInput, ClipTensors, ManifestDataset, WindowPairs, WindowSamples
-from snnfer.errors import DatasetError
+from snnfer.errors import ConfigError, DatasetError
 from snnfer.events import EventStream, FrameStream, write
 
 WINDOW_US = 20_000
@@ -68,6 +68,11 @@ class TestWindowSamples:
 
     def test_stride(self, clips):
         assert WindowSamples(clips, stride=4, min_events=0).samples == [(i, k) for i in (0, 1) for k in (0, 4, 8)]
+
+    @pytest.mark.parametrize("slicing", ["uniform", "count"])
+    def test_windows_need_one_length(self, tmp_path, slicing):
+        with pytest.raises(ConfigError, match=f"windows of clips with slicing '{slicing}'; expected slicing 'time'"):
+            WindowSamples(tensors(make_data(tmp_path), tmp_path, slicing=slicing))
 
     def test_only_the_expression(self, clips):
         samples = WindowSamples(clips, within="expression", min_events=0)
