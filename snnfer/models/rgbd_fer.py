@@ -120,7 +120,7 @@ class RGBDFER(nn.Module):
         return apply_to_steps(self._embed_images, x, training=self.training)
 
     def _embed_images(self, x: torch.Tensor) -> torch.Tensor:
-        images = {"rgb": x[:, :3], "depth": x[:, 3:].expand(-1, 3, -1, -1)}  # depth: one channel seen three times
+        images = {"rgb": x[:, :3], "depth": x[:, 3:].repeat(1, 3, 1, 1)}  # depth: one channel seen three times
         features = {name: trunk(images[name])[-1] for name, trunk in self.encoder.items()}  # [N, C, h, w] each
         return self.pool(self.fusion(features))
 
