@@ -1,6 +1,7 @@
 """Random changes of raw training clips ``[T, N, C, H, W]``: each sample draws its own, the same for all its steps."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch.nn import functional
@@ -53,3 +54,49 @@ def rotate(x: torch.Tensor, angles_deg: torch.Tensor) -> torch.Tensor:
     grid = functional.affine_grid(theta, list(flat.shape), align_corners=False)
     turned = functional.grid_sample(flat, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
     return turned.reshape(n, n_steps, channels, height, width).transpose(0, 1)  # [T, N, C, H, W]
+
+
+def random_erasing(
+    x: torch.Tensor, *, probability: float, scale: tuple[float, float], fill: Sequence[float]
+) -> torch.Tensor:
+    """Paint over a rectangle of samples of ``[T, N, C, H, W]``, each with `probability`; the same in all its steps.
+
+    Args:
+        x: Any real values.
+        probability: Of each sample.
+        scale: Smallest and largest share of the image; the ratio of height to width lies between 0.3 and 1 / 0.3.
+        fill: Value of each channel inside the rectangle.
+
+    Returns:
+        float32, or `x` itself where nothing is to be erased. A rectangle that does not fit ten times in a row is left
+        out.
+
+    References:
+        Zhong et al., "Random Erasing Data Augmentation", AAAI 2020, algorithm 1.
+    """
+    if not probability:
+        return x
+    out = x.float().clone()
+    value = torch.as_tensor(fill, dtype=torch.float32, device=x.device).view(-1, 1, 1)
+    for n in range(x.shape[1]):
+        box = _random_box(x.shape[3], x.shape[4], scale) if float(torch.rand(())) < probability else None
+        if box is not None:
+            out[:, n, :, box[0], box[1]] = value
+    return out
+
+
+_LARGEST_RATIO = 1 / 0.3  # of the sides of an erased rectangle
+_TRIES = 10
+
+
+def _random_box(height: int, width: int, scale: tuple[float, float]) -> tuple[slice, slice] | None:
+    """A rectangle inside the image, or None where none of the drawn ones fits."""
+    for _ in range(_TRIES):
+        area, ratio = torch.rand(2).tolist()
+        pixels = (scale[0] + (scale[1] - scale[0]) * area) * height * width
+        aspect = _LARGEST_RATIO ** (2 * ratio - 1)
+        h, w = round(math.sqrt(pixels * aspect)), round(math.sqrt(pixels / aspect))
+        if 0 < h < height and 0 < w < width:
+            top, left = int(torch.randint(height - h + 1, ())), int(torch.randint(width - w + 1, ()))
+            return slice(top, top + h), slice(left, left + w)
+    return None

@@ -61,6 +61,10 @@ class TrainConfig:
         island_weight: Weight of the similarity of the class centres.
         center_learning_rate: Of the centres.
         center_rescale: Divide the gradient of the centres by `center_weight`.
+        color_jitter: Brightness, contrast and saturation of a colour clip change by up to this share; 0 to 1.
+        hue_jitter: Its hue turns by up to this share of the colour circle both ways; 0 to 0.5.
+        erasing: Probability that a rectangle of a training clip is painted over with its mean.
+        erasing_scale: Smallest and largest share of the image that it covers.
 
     References:
         Mastropasqua et al., "Exploring Spatial-Temporal Dynamics in Event-based Facial Micro-Expression Analysis",
@@ -102,6 +106,10 @@ class TrainConfig:
     island_weight: float = added(0.0)
     center_learning_rate: float = added(0.5)
     center_rescale: bool = added(False)
+    color_jitter: float = added(0.0)
+    hue_jitter: float = added(0.0)
+    erasing: float = added(0.0)
+    erasing_scale: tuple[float, float] = added((0.02, 0.25))
 
     def __post_init__(self) -> None:
         _check_positive(self, "epochs", "batch_size", "learning_rate", "gamma", "step_every", "accumulate", "devices")
@@ -109,13 +117,24 @@ class TrainConfig:
         _check_positive(self, "center_learning_rate")
         _check_not_negative(self, "min_learning_rate", "gradient_clip", "sam_rho")
         _check_not_negative(self, "kl_weight", "center_weight", "island_weight")
-        _check_probability(self, "flip", "momentum", "label_smoothing")
+        _check_probability(self, "flip", "momentum", "label_smoothing", "color_jitter", "erasing")
         if self.encoder_learning_rate is not None:
             _check_not_negative(self, "encoder_learning_rate")
+        self._check_augmentation()
         self._check_steps()
         self._check_loss()
         if self.n_validation_subjects < 1:
             raise ConfigError("train.n_validation_subjects is below 1", fix="use train.selection=last_epoch instead")
+
+    def _check_augmentation(self) -> None:
+        if not 0 <= self.hue_jitter <= 0.5:
+            raise ConfigError(f"train.hue_jitter = {self.hue_jitter}", expected="a share of the circle from 0 to 0.5")
+        smallest, largest = self.erasing_scale
+        if not 0 < smallest <= largest <= 1:
+            raise ConfigError(
+                f"train.erasing_scale = {list(self.erasing_scale)}",
+                expected="two shares of the image above 0 up to 1, the smaller one first",
+            )
 
     def _check_steps(self) -> None:
         if self.sam_rho and self.accumulate > 1:

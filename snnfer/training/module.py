@@ -10,9 +10,10 @@ from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from snnfer.errors import ConfigError
-from snnfer.training.augmentation import random_flip, random_rotation, random_shift
+from snnfer.training.augmentation import random_erasing, random_flip, random_rotation, random_shift
 from snnfer.training.centers import CenterBank
 from snnfer.training.checkpoint import normalise
+from snnfer.training.color import random_color
 from snnfer.training.config import TrainConfig
 from snnfer.training.details import needs_details
 from snnfer.training.losses import cross_entropy, vich_kl
@@ -174,7 +175,9 @@ class ClipClassifier(lightning.LightningModule):
         config = self.config
         x = random_shift(x, max_px=config.max_shift_px, max_steps=config.max_shift_steps)
         (x,) = random_flip(x, probability=config.flip)
-        return random_rotation(x, max_deg=config.rotation_deg)
+        x = random_rotation(x, max_deg=config.rotation_deg)
+        x = random_color(x, amount=config.color_jitter, hue=config.hue_jitter)
+        return random_erasing(x, probability=config.erasing, scale=config.erasing_scale, fill=self.mean)
 
     def _share(self, n: int, batch_index: int) -> float:
         """What Lightning's mean over `accumulate` batches lacks to the mean over their samples (the last are fewer)."""
