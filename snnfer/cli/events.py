@@ -44,8 +44,8 @@ def _add_view(commands: argparse._SubParsersAction) -> None:
         "--representation",
         default="count_frames",
         metavar="NAME",
-        help="what is shown: count_frames, tie, est, ssr_histogram, ssr_event_queue, polarity_image "
-        "(default: count_frames)",
+        help="what is shown: count_frames, gray_frames, binary_frames, tie, est, ssr_histogram, ssr_event_queue, "
+        "polarity_image (default: count_frames)",
     )
     parser.add_argument(
         "--set",

@@ -7,8 +7,10 @@ from snnfer.representations._base import (
     list_representations,
     register_representation,
 )
+from snnfer.representations.binary_frames import BinaryFrames
 from snnfer.representations.count_frames import CountFrames
 from snnfer.representations.est import EST
+from snnfer.representations.gray_frames import GrayFrames
 from snnfer.representations.learned_est import LearnedEST
 from snnfer.representations.polarity_image import PolarityImage
 from snnfer.representations.ssr import SSREventQueue, SSRHistogram
@@ -18,7 +20,9 @@ __all__ = [
     "EST",
     "REPRESENTATIONS",
     "TIE",
+    "BinaryFrames",
     "CountFrames",
+    "GrayFrames",
     "LearnedEST",
     "PolarityImage",
     "Representation",

@@ -11,7 +11,7 @@ from snnfer.representations import EST, REPRESENTATIONS, CountFrames, create_rep
 STREAM = EventStream.from_arrays([0, 900, 1000], [1, 2, 3], [0, 1, 2], [0, 1, 0], 5, 4)
 
 
-@pytest.mark.parametrize("name", ["count_frames", "est", "ssr_histogram", "ssr_event_queue"])
+@pytest.mark.parametrize("name", ["count_frames", "binary_frames", "est", "ssr_histogram", "ssr_event_queue"])
 def test_colours_of_polarities(name):
     representation = create_representation(name, window_us=2000)
     frame = representation(STREAM)[0].numpy()
