@@ -24,6 +24,20 @@ def check_maps(x: torch.Tensor, *, channels: int | None = None) -> None:
     )
 
 
+def check_steps(x: torch.Tensor, *, features: int | None = None) -> None:
+    """Raise `ShapeError` unless `x` is ``[T, N, *]``, with `features` as its last size if given."""
+    if x.ndim >= 2 and features in (None, x.shape[-1]):
+        return
+    layout = "at least two dimensions [T, N, *]" if features is None else f"[T, N, {features}]"
+    flat = features is not None and x.ndim > 2 and x.shape[2:].numel() == features
+    raise ShapeError(
+        f"the input has shape {list(x.shape)}",
+        expected=layout,
+        cause="maps that are not flattened" if flat else "",
+        fix="put torch.nn.Flatten(2) before this layer" if flat else "",
+    )
+
+
 def check_state(state: Any, shape: Sequence[int], *, x: torch.Tensor) -> torch.Tensor:
     """`state`, if it is a tensor of this shape; `x` is the input that it came with."""
     found = list(state.shape) if isinstance(state, torch.Tensor) else type(state).__name__

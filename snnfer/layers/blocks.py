@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from snnfer._check import check_positive
-from snnfer.layers._input import check_maps
+from snnfer.layers._input import check_maps, check_steps
 from snnfer.layers._streaming import apply_with_state
 from snnfer.layers.norm import TimeBatchNorm2d
 from snnfer.layers.pooling import SpikingMaxPool2d
@@ -40,6 +40,11 @@ class SpikingConv2d(nn.Module):
     Raises:
         ShapeError: the input has another layout or number of channels.
         SnnferError: `stride` or `pool` is not above zero.
+
+    References:
+        Fang et al., "Incorporating Learnable Membrane Time Constant to Enhance Learning of Spiking Neural Networks",
+        ICCV 2021 (convolution, normalisation, neuron, pooling in this order); Mastropasqua et al., "Exploring
+        Spatial-Temporal Dynamics in Event-based Facial Micro-Expression Analysis", 2025, figure 3.
 
     Examples:
         >>> SpikingConv2d(2, 8)(torch.rand(4, 1, 2, 16, 16)).shape
@@ -85,7 +90,10 @@ class SpikingConv2d(nn.Module):
 
 
 class SpikingLinear(nn.Module):
-    """Fully connected layer and neuron on ``[T, N, F]``.
+    r"""Fully connected layer and neuron on ``[T, N, F]``.
+
+    .. math::
+        y = \text{neuron}(W x + b)
 
     Args:
         in_features: Size of the input.
@@ -94,8 +102,15 @@ class SpikingLinear(nn.Module):
         neuron: The neuron; a new `PLIF` by default.
 
     Shape:
-        - Input: :math:`(T, N, F_\\text{in})`.
-        - Output: :math:`(T, N, F_\\text{out})`.
+        - Input: :math:`(T, N, F_\text{in})`.
+        - Output: :math:`(T, N, F_\text{out})`.
+
+    Raises:
+        ShapeError: the input has another number of features, for example maps that are not flattened.
+
+    References:
+        Fang et al., "Incorporating Learnable Membrane Time Constant to Enhance Learning of Spiking Neural Networks",
+        ICCV 2021.
 
     Examples:
         >>> SpikingLinear(16, 4)(torch.rand(5, 2, 16)).shape
@@ -112,4 +127,5 @@ class SpikingLinear(nn.Module):
 
     def forward_with_state(self, x: torch.Tensor, state: Any = None) -> tuple[torch.Tensor, Any]:
         """Output and the state of the neuron after the last step; `state` None means rest."""
+        check_steps(x, features=self.linear.in_features)
         return apply_with_state(self.neuron, self.linear(x), state)

@@ -6,17 +6,24 @@ from torch.nn import functional as F
 
 from snnfer._check import check_positive
 from snnfer.errors import ShapeError, SnnferError, StateError
+from snnfer.layers._input import check_steps
 from snnfer.layout import merge_time, split_time
 
 
 class TimeDistributed(nn.Module):
-    """Apply a layer without memory to every step: time joins the batch.
+    r"""Apply a layer without memory to every step: time joins the batch.
+
+    .. math::
+        y_{t, n} = f(x_{t, n})
 
     Args:
         module: Layer from ``[N, ...]`` to ``[N, ...]``, such as `torch.nn.Conv2d` or `torch.nn.BatchNorm2d`.
 
     Shape:
         - Input, output: :math:`(T, N, ...)`.
+
+    Raises:
+        ShapeError: the input has fewer than two dimensions.
 
     Examples:
         >>> TimeDistributed(nn.MaxPool2d(2))(torch.rand(5, 2, 3, 8, 8)).shape
@@ -28,11 +35,15 @@ class TimeDistributed(nn.Module):
         self.module = module
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        check_steps(x)
         return split_time(self.module(merge_time(x)), len(x))
 
 
 class TimeConstantDropout(nn.Module):
-    """Dropout whose mask is drawn once per sample and holds over all steps.
+    r"""Dropout whose mask is drawn once per sample and holds over all steps.
+
+    .. math::
+        y_{t, n} = m_n \odot x_{t, n}, \qquad m_n \sim \tfrac{1}{1 - p}\,\text{Bernoulli}(1 - p)
 
     A connection that is dropped stays dropped, so that the neuron behind it cannot average the noise away. In training
     mode the mask is the state: chunks of one sequence share it.
@@ -45,6 +56,7 @@ class TimeConstantDropout(nn.Module):
 
     Raises:
         SnnferError: `p` is outside [0, 1).
+        ShapeError: the input has fewer than two dimensions.
         StateError: the state does not fit the input.
 
     References:
@@ -70,6 +82,7 @@ class TimeConstantDropout(nn.Module):
         self, x: torch.Tensor, state: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Output and the mask; the mask is None where nothing is dropped."""
+        check_steps(x)
         if not self.training or self.p == 0:
             return x, None
         mask = state if state is not None else F.dropout(x.new_ones(x.shape[1:]), self.p)
@@ -87,13 +100,16 @@ class TimeConstantDropout(nn.Module):
 
 
 class VotingLayer(nn.Module):
-    """Average groups of neighbouring neurons: each class is the mean firing of `votes` neurons.
+    r"""Average groups of neighbouring neurons: each class is the mean firing of `votes` neurons.
+
+    .. math::
+        y_{t, k} = \frac{1}{votes} \sum_{i = 0}^{votes - 1} x_{t,\, k \cdot votes + i}
 
     Args:
         votes: Neurons per class.
 
     Shape:
-        - Input: :math:`(T, N, K \\cdot votes)`.
+        - Input: :math:`(T, N, K \cdot votes)`.
         - Output: :math:`(T, N, K)`.
 
     Raises:

@@ -119,3 +119,8 @@ def test_a_stride_divides_the_size_and_rounds_up(kernel_size, stride, size):
 def test_the_parameter_names_of_a_block_stay():
     names = ["conv.weight", "norm.weight", "norm.bias", "norm.running_mean", "norm.running_var"]
     assert list(SpikingConv2d(1, 1).state_dict()) == [*names, "norm.num_batches_tracked", "neuron.w"]
+
+
+def test_maps_that_are_not_flattened_are_refused():
+    with pytest.raises(ShapeError, match=r"expected \[T, N, 64\]; .*fix: put torch.nn.Flatten\(2\) before this layer"):
+        SpikingLinear(64, 4)(torch.rand(2, 1, 4, 4, 4))
