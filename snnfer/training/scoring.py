@@ -36,7 +36,8 @@ def clip_scores(
         batch_size: Clips per call; the scores do not depend on it.
 
     Returns:
-        Scores ``[n, K]``, and votes per step ``[T, n, K]`` of networks that vote at each step (None for others).
+        Scores ``[n, K]``, and what each step adds to them, ``[T, n, K]``, of networks that vote at each step or
+        integrate over the steps (None for others).
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = model.to(device).eval()
@@ -45,6 +46,8 @@ def clip_scores(
         x = normalise(x.to(device), mean, std)
         if hasattr(model, "forward_steps"):
             votes = model.forward_steps(x)  # type: ignore[operator]  # [T, N, K]
+            if getattr(model, "integrates", False):  # a step's score holds those before it: what does it add?
+                votes = votes.diff(dim=0, prepend=torch.zeros_like(votes[:1]))
             steps.append(votes.cpu())
         scores.append(model(x, lengths=lengths.to(device)).cpu())
     model.cpu()
