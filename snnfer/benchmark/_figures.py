@@ -119,7 +119,8 @@ def _example(examples: Mapping[str, np.ndarray], step_s: float | None) -> list[R
     if "event_frames" in examples:
         rgb = examples.get("rgb_frames")
         figure = plot.plot_event_frames(examples["event_frames"], step_s=step_s, rgb=rgb)
-        text = f"What the networks see of one held-out subject{clip}: event counts per step"
+        what = "event counts" if examples["event_frames"].shape[1] == 2 else "their representation of the events"
+        text = f"What the networks see of one held-out subject{clip}: {what} per step"
         text += ", and the RGB frames of the same moments below." if rgb is not None else "."
         figures.append(drawn(figure, "event_frames", "example", text))
     rasters = {name.removeprefix("raster_"): a for name, a in examples.items() if name.startswith("raster_")}

@@ -11,7 +11,9 @@ from snnfer._files import atomic_path, write_json
 from snnfer.benchmark.jobs import Job
 from snnfer.datasets import ClipTensors
 from snnfer.neurons import Neuron, observe
+from snnfer.plot.representations import representation_image, typical_value
 from snnfer.profiling import count_operations
+from snnfer.representations import Representation
 from snnfer.training import load_model
 
 Complete = Sequence[tuple[Job, Path]]
@@ -37,10 +39,12 @@ def write_examples(path: Path, complete: Complete, clips: Mapping[str, ClipTenso
     arrays: dict[str, np.ndarray] = {}
     if clips[job.modality].input.slicing == "time":  # otherwise steps have no one length
         arrays["steps_us"] = np.array(clips[job.modality].input.window_us)
-    for modality, name in (("events", "event_frames"), ("rgb", "rgb_frames")):
-        if modality in clips:
-            x, _, length = clips[modality][index]
-            arrays[name] = x[:length].numpy()
+    for modality in clips:
+        x, _, length = clips[modality][index]
+        if modality == "events":
+            arrays["event_frames"] = event_pictures(x[:length].numpy(), clips[modality].input.event_representation)
+        elif modality in ("rgb", "rgbd"):
+            arrays["rgb_frames"] = x[:length, :3].to(torch.uint8).numpy()
     arrays["event_clip"] = np.array(clips[job.modality].data.clips[index].clip)
     trained = load_model(part / "model")
     arrays |= {
@@ -49,6 +53,14 @@ def write_examples(path: Path, complete: Complete, clips: Mapping[str, ClipTenso
     }
     with atomic_path(path) as temporary:
         np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]
+
+
+def event_pictures(frames: np.ndarray, representation: Representation) -> np.ndarray:
+    """Steps ``[T, C, H, W]`` as they are if their channels are OFF and ON, else as pictures ``[T, H, W, 3]``."""
+    if frames.shape[1] == 2:
+        return frames
+    full_value = typical_value(frames, representation)
+    return np.stack([representation_image(frame, representation, full_value=full_value) for frame in frames])
 
 
 @torch.no_grad()

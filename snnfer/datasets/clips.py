@@ -80,7 +80,8 @@ class ClipInput:
             )
 
     @cached_property
-    def _representation(self) -> Representation:
+    def event_representation(self) -> Representation:
+        """What draws the events of a window."""
         return create_representation(
             self.representation,
             window_us=self.window_us,
@@ -92,14 +93,14 @@ class ClipInput:
     @property
     def n_channels(self) -> int:
         """Channels of the tensor."""
-        return self._representation.n_channels if self.modality == "events" else N_CHANNELS[self.modality]
+        return self.event_representation.n_channels if self.modality == "events" else N_CHANNELS[self.modality]
 
     @property
     def normalisation(self) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
         """Mean and deviation per channel that the representation fixes; None for frames, which are measured."""
         if self.modality != "events":
             return None
-        offset, scale = self._representation.offset_scale
+        offset, scale = self.event_representation.offset_scale
         return (offset,) * self.n_channels, (scale,) * self.n_channels
 
     def interval(self, clip: Clip) -> tuple[int, int]:
@@ -167,7 +168,7 @@ class ClipInput:
     def _of_events(
         self, stream: EventStream, t_start_us: int, t_end_us: int, box: Box | None, t_origin_us: int | None
     ) -> torch.Tensor:
-        representation, times = self._representation, {"t_start_us": t_start_us, "t_end_us": t_end_us}
+        representation, times = self.event_representation, {"t_start_us": t_start_us, "t_end_us": t_end_us}
         if self.slicing == "time":
             origin: dict[str, Any] = {"t_origin_us": t_origin_us} if representation.needs_origin else {}
             values = representation(stream, box=box, **times, **origin)

@@ -38,7 +38,8 @@ def plot_event_frames(
     """A strip of event frames over time, with the RGB frames of the same moments below if they are given.
 
     Args:
-        frames: Event counts ``[T, 2, H, W]``, channel 0 OFF and 1 ON.
+        frames: Event counts ``[T, 2, H, W]``, channel 0 OFF and 1 ON; or pictures ``[T, H, W, 3]``, uint8, of another
+            representation.
         step_s: Length of a step in seconds; None counts steps instead.
         rgb: RGB frames ``[T, 3, H, W]``, uint8.
         n_shown: Moments shown, evenly spaced over the clip.
@@ -52,8 +53,12 @@ def plot_event_frames(
         6
     """
     frames = np.asarray(frames)
-    if frames.ndim != 4 or frames.shape[1] != 2 or not len(frames):
-        raise ShapeError(f"event frames of shape {list(frames.shape)}", expected="[T, 2, H, W] with T of 1 or more")
+    are_pictures = frames.ndim == 4 and frames.shape[1] != 2 and frames.shape[3] == 3 and frames.dtype == np.uint8
+    if frames.ndim != 4 or not (are_pictures or frames.shape[1] == 2) or not len(frames):
+        raise ShapeError(
+            f"event frames of shape {list(frames.shape)}",
+            expected="[T, 2, H, W] with T of 1 or more, or pictures [T, H, W, 3]",
+        )
     if rgb is not None and (rgb.ndim != 4 or rgb.shape[1] != 3):
         raise ShapeError(f"RGB frames of shape {list(rgb.shape)}", expected="[T, 3, H, W]")
     n_shown = min(n_shown, len(frames))
@@ -69,14 +74,16 @@ def plot_event_frames(
     full_count = float(np.quantile(occupied, 0.95)) if occupied.size else 1.0
     for i, t in enumerate(centres):
         panel = panels[i // columns * per_row, i % columns]
-        panel.imshow(event_frame_image(frames[t], full_count=full_count), interpolation="nearest")
+        picture = frames[t] if are_pictures else event_frame_image(frames[t], full_count=full_count)
+        panel.imshow(picture, interpolation="nearest")
         panel.set_title(f"{(t + 0.5) * step_s:.2f} s" if step_s else f"step {t + 1}", fontsize=9)
         _frame(panel)
         if rgb is not None and t < len(rgb):
             below = panels[i // columns * per_row + 1, i % columns]
             below.imshow(np.moveaxis(rgb[t], 0, -1).astype(np.uint8), interpolation="nearest")
             _frame(below)
-    _polarity_legend(figure)
+    if not are_pictures:
+        _polarity_legend(figure)
     return figure
 
 

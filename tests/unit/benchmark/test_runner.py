@@ -203,3 +203,17 @@ def test_clips_can_be_divided_into_slices(config_file, tmp_path, setting):
     with np.load(run_dir / "examples.npz") as stored:
         assert "steps_us" not in stored.files
         assert stored["event_frames"].shape == (3, 2, 16, 16)
+
+
+@pytest.mark.parametrize("representation", ["gray_frames", "est"])
+def test_the_example_shows_representations_of_other_channels_as_pictures(config_file, tmp_path, representation):
+    values = yaml.safe_load(config_file.read_text())
+    values["data"] |= {"representation": representation, "n_steps": 4}
+    config_file.write_text(yaml.safe_dump(values | {"modalities": ["events", "rgbd"], "controls": {}}))
+    run_dir = run(config_file, out=tmp_path / "runs", overrides=["train.epochs=1", "protocol.folds=[anna]"])
+    with np.load(run_dir / "examples.npz") as stored:
+        shown, rgb = stored["event_frames"], stored["rgb_frames"]
+    assert (shown.shape, shown.dtype) == ((4, 16, 16, 3), np.uint8)
+    assert len(np.unique(shown)) > 3
+    assert (rgb.shape, rgb.dtype) == ((4, 3, 16, 16), np.uint8)
+    assert (run_dir / "figures" / "event_frames.png").stat().st_size > 5000
