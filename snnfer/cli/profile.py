@@ -1,139 +1,142 @@
-"""``snnfer profile``: operations, memory and arithmetic energy of a model."""
+"""``snnfer profile``: operations, memory and energy of a model."""
 
 import argparse
 from typing import Any
 
 from snnfer.errors import ConfigError
 
+ENERGY_ROUNDS_S = 2.0
+
 
 def add_commands(subparsers: argparse._SubParsersAction) -> None:
     """Add ``profile``."""
     parser = subparsers.add_parser(
         "profile",
-        help="count operations, spikes and memory of a model",
+        help="count operations, spikes, memory and energy of a model",
         description="Counts exactly what a model computes, layer by layer and per clip. The activity of a spiking "
-        "network depends on its weights and its input: give a model folder and a recording for figures that mean "
-        "something; a bare model name is profiled untrained, on random event counts.",
+        "network depends on its weights and its input: give a model folder and real clips for figures that mean "
+        "something; a bare model name is profiled untrained, at its own size, on random input of the kind it reads.",
     )
     parser.add_argument("model", help="model name, such as au_snn, or a model folder made by 'snnfer train'")
-    parser.add_argument("--recording", metavar="FILE", help="event file to run it on (default: random event counts)")
-    parser.add_argument("--steps", type=int, default=76, help="time steps (default: 76)")
-    parser.add_argument("--size", type=int, default=64, help="height and width in pixels, by name only (default: 64)")
-    parser.add_argument("--in-channels", type=int, default=2, help="input channels, by name only (default: 2)")
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--data", metavar="DIR", help="data set (manifest or its folder) whose clips it runs on")
+    source.add_argument("--recording", metavar="FILE", help="event file to run it on")
+    parser.add_argument("--clips", type=int, default=8, metavar="N",
+                        help="clips taken evenly from --data (default: 8)")  # fmt: skip
+    parser.add_argument("--steps", type=int, metavar="N", help="time steps (default: what the model reads)")
+    parser.add_argument("--size", type=int, metavar="PIXELS", help="height and width, by name only (default: its own)")
+    parser.add_argument("--in-channels", type=int, metavar="N", help="input channels, by name only (default: its own)")
+    parser.add_argument("--set", action="append", default=[], dest="overrides", metavar="KEY=VALUE",
+                        help="argument of the model, by name only, such as channels=8")  # fmt: skip
     parser.add_argument("--density", type=float, default=0.03,
-                        help="share of nonzero random inputs (default: 0.03)")  # fmt: skip
+                        help="share of nonzero random event counts (default: 0.03)")  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="seed of weights and random input (default: 0)")
+    parser.add_argument("--precision", default="float32", metavar="TYPE",
+                        help="float32 (default), float16 or int8: for all bytes")  # fmt: skip
+    parser.add_argument("--scenario", default="45nm_fp32", metavar="NAME",
+                        help="energy scenario, or 'all' (default: 45nm_fp32)")  # fmt: skip
+    parser.add_argument("--break-even", metavar="FILE",
+                        help="picture (.png, .pdf, .svg) of energy over activity, the measured one marked")  # fmt: skip
+    parser.add_argument("--against", metavar="MODEL",
+                        help="model that --break-even compares with (default: the same network, dense)")  # fmt: skip
+    parser.add_argument("--measure", nargs="?", const="cpu", metavar="DEVICE",
+                        help="also measure energy per clip, by counters of this machine (cpu, cuda)")  # fmt: skip
+    parser.add_argument("--neurobench", action="store_true", help="show the numbers of NeuroBench beside ours")
     parser.add_argument("--json", metavar="FILE", help="write the report as JSON")
     parser.set_defaults(run=profile)
 
 
 def profile(args: argparse.Namespace) -> int:
     """Count, print the table, and write what was asked for."""
-    import torch
+    from snnfer._files import check_target, write_json
+    from snnfer.cli._profile_input import load_profiled
+    from snnfer.cli._profile_report import energy_report, header, summary, traffic_lines, write_break_even
+    from snnfer.profiling.operations import count_operations
+    from snnfer.profiling.report import mean_report
 
-    from snnfer._files import write_json
-    from snnfer.profiling import count_operations
-
-    check_arguments(args)
-    torch.manual_seed(args.seed)
-    model, x, notes = load_inputs(args)
-    report = count_operations(model, x)
-    print(f"{report.model}: input {list(x.shape)} [T, N, C, H, W]; counts per clip")
-    for note in notes:
-        print(f"note: {note}")
-    print()
-    print(report.table())
-    print()
-    for line in summary(report):
-        print(line)
+    scenarios = check_arguments(args)
+    for target in filter(None, (args.json, args.break_even)):
+        check_target(target)
+    profiled = load_profiled(args)
+    report = mean_report([count_operations(profiled.model, x).samples[0] for x in profiled.samples])
+    values = report.to_dict()
+    print("\n".join([*header(report, profiled), "", report.table(), ""]))
+    print("\n".join([*summary(report, args.precision), *traffic_lines(report, args.precision)]))
+    energy, values["energy"] = energy_report(report, scenarios)
+    print("\n".join(energy))
+    if args.measure:
+        values["measured"] = measure(profiled, args.measure)
+    if args.neurobench:
+        values["neurobench"] = compare_with_neurobench(profiled, report)
+    if args.break_even:
+        values["break_even"] = write_break_even(args, report, scenarios[0])
     if args.json:
-        write_json(args.json, report.to_dict())
+        write_json(args.json, values)
         print(f"report: {args.json}")
     return 0
 
 
-def check_arguments(args: argparse.Namespace) -> None:
-    """Raise `ConfigError` for numbers that make no input."""
-    for name in ("steps", "size", "in_channels"):
-        if getattr(args, name) < 1:
-            raise ConfigError(f"--{name.replace('_', '-')} {getattr(args, name)}", expected="a number above 0")
+def check_arguments(args: argparse.Namespace) -> list[Any]:
+    """Raise `ConfigError` for numbers and names that cannot be used; returns the energy scenarios."""
+    from snnfer.profiling.report import bits_of
+    from snnfer.profiling.scenarios import SCENARIOS, find_scenario
+
+    for name in ("steps", "size", "in_channels", "clips"):
+        value = getattr(args, name)
+        if value is not None and value < 1:
+            raise ConfigError(f"--{name.replace('_', '-')} {value}", expected="a number above 0")
     if not 0 < args.density < 1:
         raise ConfigError(f"--density {args.density}", expected="a share between 0 and 1")
+    if args.against and not args.break_even:
+        raise ConfigError("--against without --break-even", fix="add --break-even FILE.png")
+    bits_of(args.precision)
+    return list(SCENARIOS.values()) if args.scenario == "all" else [find_scenario(args.scenario)]
 
 
-def load_inputs(args: argparse.Namespace) -> tuple[Any, Any, list[str]]:
-    """The model, its input ``[T, 1, C, H, W]``, and what the reader must know about them."""
-    from pathlib import Path
-
-    from snnfer import load_model
-    from snnfer.models import create_model
-
-    notes = []
-    if Path(args.model).is_dir():
-        trained = load_model(args.model)
-        model, normalise = trained.model, trained.normalise
-    else:
-        size = [args.size, args.size]
-        model: Any = create_model(args.model, in_channels=args.in_channels, size=size)
-        normalise = None
-        notes.append("the model is untrained; dense figures are exact, spikes and ACs are not those of a trained model")
-    config = model.config
-    if args.recording:
-        x = read_counts(args.recording, n_steps=args.steps, size=config["size"])
-    else:
-        x = random_counts(args, config)
-        notes.append(f"the input is random event counts, {args.density:.1%} nonzero (--recording gives a real one)")
-    if normalise is None:
-        settle_normalisation(model, x)
-    return model, x if normalise is None else normalise(x), notes
-
-
-def read_counts(path: str, *, n_steps: int, size: Any) -> Any:
-    """Event counts ``[T, 1, 2, H, W]`` of a recording cut into `n_steps` equal windows."""
-    from snnfer import events
-    from snnfer.representations import CountFrames
-
-    stream = events.read(path)
-    window_us = max(1, -(-stream.duration_us // n_steps))
-    return CountFrames(window_us, size=tuple(size), n_steps=n_steps)(stream)[:, None]
-
-
-def random_counts(args: argparse.Namespace, config: dict[str, Any]) -> Any:
-    """Poisson counts ``[T, 1, C, H, W]`` of which a share of `args.density` is not zero."""
-    import math
+def measure(profiled: Any, device: str) -> dict[str, Any]:
+    """Measured energy per clip: the clips in turn for some seconds."""
+    import time
 
     import torch
 
-    shape = (args.steps, 1, config["in_channels"], *config["size"])
-    rate = -math.log(1 - args.density)
-    return torch.poisson(torch.full(shape, rate), generator=torch.Generator().manual_seed(args.seed))
+    from snnfer.profiling.measured import find_meter, measure_energy
+    from snnfer.profiling.operations import evaluation
+
+    find_meter(device)
+    model, samples = profiled.model.to(device), [x.to(device) for x in profiled.samples]
+    n_runs = 0
+    with evaluation(model), torch.inference_mode():
+        model(samples[0])
+        with measure_energy(device) as energy:
+            start = time.perf_counter()
+            while not n_runs or time.perf_counter() - start < ENERGY_ROUNDS_S:
+                model(samples[n_runs % len(samples)])
+                n_runs += 1
+            if device.startswith("cuda"):
+                torch.cuda.synchronize()
+    per_clip_mj = 1e3 * energy.joules / n_runs
+    print(
+        f"measured: {per_clip_mj:.4g} mJ per clip on the whole device ({energy.source}, {energy.watts:.1f} W, "
+        f"{n_runs} runs in {energy.seconds:.1f} s; idle power and other programs included)"
+    )
+    return {"source": energy.source, "joules": energy.joules, "seconds": energy.seconds, "runs": n_runs}
 
 
-def settle_normalisation(model: Any, x: Any) -> None:
-    """Give the batch normalisation of an untrained model the statistics of `x`, so that its neurons fire at all."""
-    import torch
+def compare_with_neurobench(profiled: Any, report: Any) -> dict[str, float]:
+    """NeuroBench's numbers for the first clip beside ours."""
+    from snnfer.profiling.neurobench import neurobench_metrics
 
-    norms = [module for module in model.modules() if isinstance(module, torch.nn.modules.batchnorm._BatchNorm)]
-    for norm in norms:
-        norm.momentum = 1.0
-    if norms:
-        with torch.no_grad():
-            model.train()(x)
-
-
-def summary(report: Any) -> list[str]:
-    """Totals in words."""
-    lines = [
-        f"parameters:        {report.parameters:,} ({report.weight_bytes / 2**20:.1f} MiB)",
-        f"dense:             {report.dense_macs / 1e9:.3f} G MACs, {report.dense_energy_pj() / 1e9:.3f} mJ",
-        f"nonzero inputs:    {report.macs / 1e9:.3f} G MACs + {report.acs / 1e9:.3f} G ACs, "
-        f"{report.energy_pj() / 1e9:.3f} mJ",
-    ]
-    if report.neuron_updates:
-        lines.append(f"neurons:           {report.neuron_updates:,.0f} updates, {report.spikes:,.0f} spikes, "
-                     f"{report.firing_rate:.4f} spikes / neuron / step")  # fmt: skip
-        lines.append(f"state:             {report.state_bytes / 2**20:.2f} MiB")
-    if report.unattributed_macs:
-        lines.append(f"outside layers:    {report.unattributed_macs / 1e9:.3f} G MACs, in no other figure")
-    lines.append("energy is arithmetic alone: 4.6 pJ per MAC, 0.9 pJ per AC (float32, 45 nm; Horowitz, ISSCC 2014)")
-    return lines
+    theirs, ours = neurobench_metrics(profiled.model, profiled.samples[0]), report.samples[0]
+    rows = (
+        ("dense operations", ours.dense_macs, theirs["dense"]),
+        ("effective MACs", ours.macs, theirs["effective_macs"]),
+        ("effective ACs", ours.acs, theirs["effective_acs"]),
+        ("parameters", ours.parameters, theirs["parameters"]),
+    )
+    print(f"{'first clip':<20}{'snnfer':>18}{'NeuroBench':>18}")
+    for name, mine, other in rows:
+        print(f"{name:<20}{mine:>18,.0f}{other:>18,.0f}")
+    if ours.neuron_updates:
+        print(f"{'activation sparsity':<20}{1 - ours.firing_rate:>18.4f}{theirs['activation_sparsity']:>18.4f}")
+    print("docs/profiling.md says why they differ.")
+    return theirs

@@ -15,7 +15,7 @@ from snnfer.errors import ShapeError
 from snnfer.neurons import LI, Neuron
 from snnfer.neurons._observe import observe
 from snnfer.profiling._synapses import WEIGHTED, dense_macs, is_binary, nonzero_operations
-from snnfer.profiling.report import LayerOperations, OperationReport
+from snnfer.profiling.report import LayerOperations, OperationReport, mean_report
 
 
 def count_operations(model: nn.Module, x: torch.Tensor) -> OperationReport:
@@ -23,8 +23,10 @@ def count_operations(model: nn.Module, x: torch.Tensor) -> OperationReport:
 
     Fan-outs are exact: a spike at the border of an image under a padded kernel reaches fewer neurons than one inside. A
     layer whose inputs are all 0 or 1 and that is called after a neuron works on spikes and costs accumulates; any other
-    layer, the first one in particular, costs multiply-accumulates on its nonzero inputs. Not counted: biases, pooling,
-    normalisation (which folds into the weights) and voting.
+    layer, the first one and those behind soft spiking neurons in particular, costs multiply-accumulates on its nonzero
+    inputs. Not counted: biases, pooling, normalisation (which folds into the weights) and voting.
+
+    Each sample runs alone, so that no count depends on the batch it came in.
 
     Args:
         model: A model from ``[T, N, ...]``; its convolutions and `torch.nn.Linear` layers and `snnfer.neurons.Neuron`
@@ -32,7 +34,7 @@ def count_operations(model: nn.Module, x: torch.Tensor) -> OperationReport:
         x: Input ``[T, N, ...]``, at least one step and one sample.
 
     Returns:
-        Counts per sample: the mean over the batch.
+        Counts per sample: the mean over the batch, and every sample in ``report.samples``.
 
     Raises:
         ShapeError: `x` has no step or no sample, or does not fit the model.
@@ -43,18 +45,34 @@ def count_operations(model: nn.Module, x: torch.Tensor) -> OperationReport:
         >>> report = count_operations(model, torch.poisson(torch.rand(5, 2, 2, 16, 16)))
         >>> report.dense_macs == 5 * (16 * 16 * 4 * 2 * 9 + 8 * 8 * 4 * 4 * 9 + 4 * 16 * 32 + 32 * 210)
         True
+        >>> len(report.samples)
+        2
     """
+    check_input(x)
+    with evaluation(model), torch.no_grad():
+        return mean_report([_count_sample(model, sample) for sample in x.split(1, dim=1)])
+
+
+def _count_sample(model: nn.Module, x: torch.Tensor) -> OperationReport:
+    counter = _Counter(model)
+    with counter.watch():
+        model(x)
+    return counter.report(x, total_macs=flop_count(model, x) // 2)
+
+
+def check_input(x: torch.Tensor) -> None:
+    """Raise `ShapeError` unless `x` holds at least one step and one sample."""
     if x.ndim < 2 or not x.shape[0] or not x.shape[1]:
         raise ShapeError(
             f"the input has shape {list(x.shape)}", expected="at least one step and one sample [T, N, ...]"
         )
-    counter = _Counter(model)
-    with evaluation(model), torch.no_grad():
-        with counter.watch():
-            model(x)
-        with _separate_kernels(), FlopCounterMode(display=False) as flops:
-            model(x)
-    return counter.report(x, total_macs=flops.get_total_flops() // 2)
+
+
+def flop_count(model: nn.Module, x: torch.Tensor) -> int:
+    """What torch's FLOP counter sees of a call: 2 per multiply-accumulate, matrix products in attention included."""
+    with _separate_kernels(), FlopCounterMode(display=False) as flops:
+        model(x)
+    return flops.get_total_flops()
 
 
 @contextlib.contextmanager
@@ -93,10 +111,17 @@ class _Tally:
     neuron_updates: int = 0
     spikes: int = 0
     state_bytes: int = 0
+    state_accesses: int = 0
+    calls: int = 0
+    inputs: int = 0
+    nonzero_inputs: int = 0
+    outputs: int = 0
     spiking_input: bool = False
 
 
 class _Counter:
+    """Watches one sample go through a model."""
+
     def __init__(self, model: nn.Module) -> None:
         self.model = model
         self.tallies: dict[str, _Tally] = {}
@@ -122,6 +147,10 @@ class _Counter:
             tally.spiking_input = tally.spiking_input and is_binary(x)
             tally.dense_macs += dense_macs(module, x, y)
             tally.operations += nonzero_operations(module, x)
+            tally.calls += 1
+            tally.inputs += x.numel()
+            tally.nonzero_inputs += int(torch.count_nonzero(x))
+            tally.outputs += y.numel()
 
         return hook
 
@@ -130,42 +159,50 @@ class _Counter:
         tally = self.tallies.setdefault(name, _Tally(neuron))
         tally.neuron_updates += y.numel()
         tally.spikes += 0 if isinstance(neuron, LI) else int(torch.count_nonzero(y))
-        tally.state_bytes = _state_bytes(state)
+        parts = list(_state_tensors(state))
+        tally.state_bytes = sum(part.numel() * part.element_size() for part in parts)
+        tally.state_accesses += 2 * y.shape[0] * sum(part.numel() for part in parts)
 
     def report(self, x: torch.Tensor, *, total_macs: int) -> OperationReport:
-        n_samples = x.shape[1]
-        layers = tuple(_finish(name, tally, n_samples) for name, tally in self.tallies.items())
+        layers = tuple(_finish(name, tally) for name, tally in self.tallies.items())
         parameters = list(self.model.parameters())
         config = getattr(self.model, "config", {})
         return OperationReport(
             model=config.get("name", type(self.model).__name__),
             n_steps=x.shape[0],
-            n_samples=n_samples,
+            n_samples=1,
             layers=layers,
             parameters=sum(p.numel() for p in parameters),
             weight_bytes=sum(p.numel() * p.element_size() for p in parameters),
-            unattributed_macs=total_macs / n_samples - sum(layer.dense_macs for layer in layers),
+            unattributed_macs=total_macs - sum(layer.dense_macs for layer in layers),
         )
 
 
-def _finish(name: str, tally: _Tally, n_samples: int) -> LayerOperations:
+def _finish(name: str, tally: _Tally) -> LayerOperations:
     parameters = list(tally.module.parameters())
-    operations = tally.operations / n_samples
+    weights = getattr(tally.module, "weight", None)
     return LayerOperations(
         name=name,
         kind=type(tally.module).__name__,
         parameters=sum(p.numel() for p in parameters),
         weight_bytes=sum(p.numel() * p.element_size() for p in parameters),
-        dense_macs=tally.dense_macs / n_samples,
-        macs=0 if tally.spiking_input else operations,
-        acs=operations if tally.spiking_input else 0,
-        neuron_updates=tally.neuron_updates / n_samples,
-        spikes=tally.spikes / n_samples,
-        state_bytes=tally.state_bytes / n_samples,
+        dense_macs=tally.dense_macs,
+        macs=0 if tally.spiking_input else tally.operations,
+        acs=tally.operations if tally.spiking_input else 0,
+        neuron_updates=tally.neuron_updates,
+        spikes=tally.spikes,
+        state_bytes=tally.state_bytes,
+        dense_weight_reads=0 if weights is None else tally.calls * weights.numel(),
+        state_accesses=tally.state_accesses,
+        inputs=tally.inputs,
+        nonzero_inputs=tally.nonzero_inputs,
+        outputs=tally.outputs,
     )
 
 
-def _state_bytes(state: Any) -> int:
+def _state_tensors(state: Any) -> Iterator[torch.Tensor]:
     if isinstance(state, torch.Tensor):
-        return state.numel() * state.element_size()
-    return sum(_state_bytes(part) for part in state) if isinstance(state, tuple | list) else 0
+        yield state
+    elif isinstance(state, tuple | list):
+        for part in state:
+            yield from _state_tensors(part)
