@@ -47,7 +47,7 @@ def choose_networks(args: argparse.Namespace, trained: Any) -> tuple[Any, Any] |
 
 def refuse_score_files(args: argparse.Namespace) -> None:
     """A model without classes has no scores to write."""
-    for option, value in (("--csv", args.csv), ("--plot", args.plot)):
+    for option, value in (("--csv", args.csv), ("--plot", args.plot), ("--grad-cam", args.grad_cam)):
         if value:
             raise ConfigError(f"{option} for a model that has no classes", fix=f"leave out {option}")
 

@@ -23,6 +23,11 @@ def add_commands(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("recording", help="event file, such as recording.aedat4")
     parser.add_argument("--csv", metavar="FILE", help="write all scores as CSV")
     parser.add_argument("--plot", metavar="FILE", help="write a picture of the scores over time (.png, .pdf, .svg)")
+    parser.add_argument(
+        "--grad-cam",
+        metavar="FILE",
+        help="write a picture of where the network looks, for its best class (.png, .pdf, .svg)",
+    )
     parser.add_argument("--reconstruct", metavar="FILE",
                         help="write a film (.mp4, .gif) of the reconstructed face beside the events, with the scores "
                         "below; MODEL holds a generator in generator/, or is a reconstruction model")  # fmt: skip
@@ -42,9 +47,12 @@ def predict(args: argparse.Namespace) -> int:
     """Score a recording, print, and write what was asked for."""
     from snnfer import events, load_model
     from snnfer._files import check_target
+    from snnfer.plot.style import check_picture
 
-    for target in filter(None, (args.csv, args.plot, args.reconstruct)):
+    for target in filter(None, (args.csv, args.plot, args.grad_cam, args.reconstruct)):
         check_target(target)
+    for picture in filter(None, (args.plot, args.grad_cam)):
+        check_picture(picture)
     check_reconstruct_options(args)
     trained = load_model(args.model)
     networks = choose_networks(args, trained)
@@ -63,6 +71,10 @@ def predict(args: argparse.Namespace) -> int:
 
         save_scores_plot(args.plot, scores.t_start_us, scores.t_end_us, scores.scores, scores.class_names)
         print(f"picture: {args.plot}")
+    if args.grad_cam:
+        from snnfer.cli._explain import save_grad_cam
+
+        save_grad_cam(args, networks[0] if networks else trained, stream, box)
     return 0
 
 

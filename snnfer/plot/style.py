@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from snnfer._files import atomic_path
 from snnfer._optional import require
+from snnfer.errors import SnnferError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,6 +22,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 LINES = ("-", "--", "-.", ":")
 GREY = "#666666"
 DPI = 170
+ENDINGS = (".png", ".pdf", ".svg")
 
 
 def new_figure(height: float, *, width: float = WIDTH) -> "Figure":
@@ -72,7 +74,19 @@ def figure_png(figure: "Figure") -> bytes:
     return buffer.getvalue()
 
 
+def check_picture(path: str | os.PathLike[str]) -> None:
+    """Raise `SnnferError` unless `path` ends in a format of figures: for a check before long work."""
+    ending = os.path.splitext(path)[1]
+    if ending.lower() not in ENDINGS:
+        raise SnnferError(f"a picture named '{os.fspath(path)}'", expected="a name that ends in " + ", ".join(ENDINGS))
+
+
 def save_figure(figure: "Figure", path: str | os.PathLike[str]) -> None:
-    """Write a figure, in the format of the file's ending (.png, .pdf or .svg); never a half-written file."""
+    """Write a figure, in the format of the file's ending (.png, .pdf or .svg); never a half-written file.
+
+    Raises:
+        SnnferError: another ending.
+    """
+    check_picture(path)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=DPI)

@@ -1,5 +1,6 @@
 """Scores over time for a recording: the trained network on sliding windows of the face."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -62,21 +63,41 @@ def predict_recording(
     Raises:
         DatasetError: the recording is shorter than one step.
     """
+    times, scores = [], []
+    for start, end, x in recording_windows(trained.input, stream, box=box, span_us=span_us, hop_us=hop_us):
+        times.append((start, end))
+        scores.append(to_scores(trained, trained.model(trained.normalise(x[:, None])))[0].numpy())
+    starts, ends = np.array(times, dtype=np.int64).T
+    return RecordingScores(starts, ends, np.stack(scores), trained.class_names)
+
+
+def recording_windows(
+    input: ClipInput, stream: EventStream, *, box: Box | None, span_us: int, hop_us: int
+) -> Iterator[tuple[int, int, torch.Tensor]]:
+    """The windows that `predict_recording` scores: start and end in microseconds since the recording began, and tensor.
+
+    Args:
+        input: How a stretch becomes a tensor.
+        stream, box, span_us, hop_us: As in `predict_recording`.
+
+    Yields:
+        The tensor is ``[T, C, H, W]`` without padding, not normalised.
+
+    Raises:
+        DatasetError: the recording is shorter than one step.
+    """
     for name, value in (("span", span_us), ("hop", hop_us)):
         if value <= 0:
             raise SnnferError(f"a {name} of {value} us", expected="more than 0")
-    if trained.input.slicing == "time":
-        reader, windows = _windows_of_steps(trained.input, stream, span_us, hop_us)
+    if input.slicing == "time":
+        reader, windows = _windows_of_steps(input, stream, span_us, hop_us)
     else:
-        reader, windows = trained.input, _windows_of_clips(stream, span_us, hop_us)
-    scores, origin_us = [], stream.t_start_us
+        reader, windows = input, _windows_of_clips(stream, span_us, hop_us)
+    origin_us = stream.t_start_us
     for start, end in windows:
         n_valid = (end - start) // reader.window_us if reader.slicing == "time" else reader.n_steps
         times = {"t_start_us": origin_us + start, "t_end_us": origin_us + end, "t_origin_us": origin_us}
-        x = reader(stream, n_valid=n_valid, box=box, **times)
-        scores.append(to_scores(trained, trained.model(trained.normalise(x[:n_valid, None])))[0].numpy())
-    starts, ends = np.array(windows, dtype=np.int64).T
-    return RecordingScores(starts, ends, np.stack(scores), trained.class_names)
+        yield start, end, reader(stream, n_valid=n_valid, box=box, **times)[:n_valid]
 
 
 Windows = list[tuple[int, int]]

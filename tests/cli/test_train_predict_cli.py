@@ -33,6 +33,17 @@ def test_train_writes_a_model_folder_and_tests_who_is_held_out(toy_manifest, tmp
     assert training["held_out_subjects"] == ["cleo"]
 
 
+def test_every_setting_of_a_recipe_can_be_set(toy_manifest, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("SNNFER_CACHE", str(tmp_path / "cache"))
+    recipe = ["optimizer=adamw", "weight_decay=1e-4", "schedule=onecycle", "gradient_clip=1.0", "sam_rho=0.05"]
+    recipe += ["loss=cross_entropy", "class_weights=balanced", "label_smoothing=0.1", "precision=bf16-mixed"]
+    recipe += ["color_jitter=0.1", "hue_jitter=0.1", "erasing=0.5", "erasing_scale=[0.02,0.1]"]
+    options = [part for setting in recipe for part in ("--set", f"train.{setting}")]
+    command = ["train", str(toy_manifest), "--out", str(tmp_path / "m"), "--modality", "rgb", *SETTINGS, *options]
+    assert main(command) == 0
+    assert "trained au_snn on 18 clips" in capsys.readouterr().out
+
+
 def test_predict_prints_scores_per_window_and_writes_csv_and_picture(model_dir, toy_manifest, tmp_path, capsys):
     recording = str(toy_manifest / "anna-au2-0.h5")
     files = ["--csv", str(tmp_path / "s.csv"), "--plot", str(tmp_path / "s.png")]
@@ -45,6 +56,18 @@ def test_predict_prints_scores_per_window_and_writes_csv_and_picture(model_dir, 
     assert [row["t_start_us"] for row in rows][:2] == ["0", "66000"]
     assert set(rows[0]) == {"t_start_us", "t_end_us", "AU2", "AU12", "AU45"}
     assert (tmp_path / "s.png").stat().st_size > 5_000
+
+
+def test_predict_shows_where_the_network_looks(model_dir, toy_manifest, tmp_path, capsys):
+    command = ["predict", str(model_dir), str(toy_manifest / "anna-au2-0.h5"), "--box", "0,0,32,32"]
+    assert main([*command, "--window-ms", "99", "--hop-ms", "20", "--grad-cam", str(tmp_path / "g.png")]) == 0
+    assert "Grad-CAM: " in (out := capsys.readouterr().out)
+    assert out.strip().endswith("(6 windows)")  # at most six, whatever the hop
+    assert (tmp_path / "g.png").stat().st_size > 20_000
+    for option in ("--grad-cam", "--plot"):
+        assert main([*command, option, str(tmp_path / "g.mp4")]) == 2
+        assert "g.mp4'; expected a name that ends in .png, .pdf, .svg" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir() if path.suffix] == ["g.png"]
 
 
 def test_predict_says_clearly_when_there_is_no_face(model_dir, toy_manifest, capsys):
@@ -121,6 +144,9 @@ def test_wrong_options_of_predict(model_dir, toy_manifest, capsys, arguments, me
         (["--hold-out", "nobody"], "unknown subject 'nobody'"),
         (["--hold-out", "anna", "ben", "cleo"], "0 of 3 subjects are left"),
         (["--set", "train.epoch=1"], "did you mean 'train.epochs'"),
+        (["--set", "train.hue_jitter=0.1"], "train.hue_jitter = 0.1 for the modality 'events'"),
+        (["--set", "train.class_weights=balanced"], "set train.loss=cross_entropy"),
+        (["--set", "data.crop=none", "--set", "train.kl=gaussian"], "for the model AUSNN, which gives nothing but"),
         (["--model", "au_snnn", "--set", "data.crop=none"], "use 'au_snn'"),
         (["--set", "data.crop=none", "--set", "model.chanels=4"], "unknown argument 'chanels'"),
         ([], "no face box"),
