@@ -171,7 +171,9 @@ class BenchmarkConfig:
             self.data.clip_input(modality)  # refuses what does not go together
         for model in self.models:
             look_up(dict.fromkeys(list_models(task="classification")), model.name, kind="model")
-            self.train_config(model)
+            recipe = self.train_config(model)
+            for modality in self.modalities_of(model):
+                recipe.check_modality(modality)
         networks = [f"{model.shown_name}/{modality}" for model in self.models for modality in self.modalities_of(model)]
         known = set(networks)
         if len(known) < len(networks):

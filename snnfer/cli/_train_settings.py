@@ -59,7 +59,10 @@ def read_settings(args: argparse.Namespace, generator: Any = None) -> Any:
         }
         values["train"]["encoder_learning_rate"] = _ENCODER_RATE
         values["model"] = {"width": generator.model.config["width"]}
-    return build_config(settings, apply_overrides(values, args.overrides), source="--set")
+    result: Any = build_config(settings, apply_overrides(values, args.overrides), source="--set")
+    if recipe is TrainConfig:
+        result.train.check_modality(args.modality)
+    return result
 
 
 def load_generator(args: argparse.Namespace) -> Any:

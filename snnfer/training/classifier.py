@@ -10,7 +10,6 @@ from torch.utils.data import Dataset
 
 from snnfer.datasets import ClipTensors
 from snnfer.datasets.windows import WindowSamples
-from snnfer.errors import ConfigError
 from snnfer.models import create_model
 from snnfer.training.checkpoint import TrainedModel
 from snnfer.training.config import TrainConfig
@@ -101,7 +100,7 @@ def train_network(
         DatasetError: a class that is to be weighted has no training sample.
         SnnferError: the loss is no longer a number.
     """
-    check_colors(config, samples.input.modality)
+    config.check_modality(samples.input.modality)
     n_classes = len(samples.data.class_names)
     mean, std = input_statistics(samples, train)
     torch.manual_seed(seed)
@@ -126,17 +125,6 @@ def train_network(
     )
     training = {"data": samples.data.name, "seed": seed, **(record or {})}
     return TrainedModel(network, samples.input, samples.data.class_names, mean, std, training)
-
-
-def check_colors(config: TrainConfig, modality: str) -> None:
-    """Raise `ConfigError` if a recipe changes colours of a modality that has none."""
-    for name in ("color_jitter", "hue_jitter"):
-        if getattr(config, name) and modality not in ("rgb", "rgbd"):
-            raise ConfigError(
-                f"train.{name} = {getattr(config, name):g} for the modality '{modality}'",
-                expected="rgb or rgbd, which have colours",
-                fix=f"leave train.{name} out for '{modality}'",
-            )
 
 
 class PermutedLabels(Dataset):

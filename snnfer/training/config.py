@@ -126,6 +126,16 @@ class TrainConfig:
         if self.n_validation_subjects < 1:
             raise ConfigError("train.n_validation_subjects is below 1", fix="use train.selection=last_epoch instead")
 
+    def check_modality(self, modality: str) -> None:
+        """Raise `ConfigError` if the recipe changes something that clips of `modality` do not have."""
+        for name in ("color_jitter", "hue_jitter"):
+            if getattr(self, name) and modality not in ("rgb", "rgbd"):
+                raise ConfigError(
+                    f"train.{name} = {getattr(self, name):g} for the modality '{modality}'",
+                    expected="rgb or rgbd, which have colours",
+                    fix=f"leave train.{name} out for '{modality}'",
+                )
+
     def _check_augmentation(self) -> None:
         if not 0 <= self.hue_jitter <= 0.5:
             raise ConfigError(f"train.hue_jitter = {self.hue_jitter}", expected="a share of the circle from 0 to 0.5")

@@ -11,7 +11,6 @@ from snnfer.datasets import ArrayCache, ClipInput, ClipTensors, ManifestDataset
 from snnfer.errors import ConfigError, ShapeError
 from snnfer.training import TrainConfig, train_network
 from snnfer.training.augmentation import random_erasing
-from snnfer.training.classifier import check_colors
 from snnfer.training.color import adjust_brightness, adjust_contrast, adjust_hue, adjust_saturation, random_color
 
 
@@ -157,9 +156,18 @@ def test_clips_without_colours_are_refused_in_one_sentence(make_clips, tmp_path,
     with pytest.raises(ConfigError, match=f"train.{setting} = 0.1 for the modality 'events'; expected rgb or rgbd"):
         trained(make_clips("events"), tmp_path / "run", **{setting: 0.1})
     for modality in ("rgb", "rgbd"):
-        check_colors(TrainConfig(**{setting: 0.1}), modality)
+        TrainConfig(**{setting: 0.1}).check_modality(modality)
     with pytest.raises(ShapeError, match="a clip with 2 channels"):
         random_color(torch.zeros(1, 1, 2, 4, 4), amount=0.1, hue=0.0)
+
+
+def test_a_benchmark_refuses_them_before_it_starts():
+    from snnfer.benchmark.config import BenchmarkConfig, ModelConfig
+
+    models = (ModelConfig("au_snn", modalities=("rgb",)), ModelConfig("au_cnn3d", train={"hue_jitter": 0.1}))
+    with pytest.raises(ConfigError, match="train.hue_jitter = 0.1 for the modality 'events'"):
+        BenchmarkConfig("b", models=models, modalities=("rgb", "events"), train=TrainConfig(color_jitter=0.0))
+    BenchmarkConfig("b", models=models, modalities=("rgb",), train=TrainConfig(color_jitter=0.1))
 
 
 def test_erasing_is_for_events_too(make_clips, tmp_path):
