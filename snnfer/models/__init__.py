@@ -13,7 +13,7 @@ from snnfer.models._asynet_state import AsynetState
 from snnfer.models._registry import create_model, list_models, model_task, register_model
 from snnfer.models.asynet import Asynet, asynet_vgg13
 from snnfer.models.au_cnn3d import AUCNN3d, au_cnn3d
-from snnfer.models.au_snn import AUSNN, au_snn
+from snnfer.models.au_snn import au_snn
 from snnfer.models.c3d import C3D, c3d
 from snnfer.models.cs3d import CS3D_ABLATION, cs3d, cs3d_factorized
 from snnfer.models.cvae import CVAE, cvae, kl_to_prior
@@ -21,6 +21,7 @@ from snnfer.models.est_resnet34 import ESTClassifier, est_resnet34
 from snnfer.models.patchgan import PatchDiscriminator
 from snnfer.models.poster import Poster, poster_v2, poster_var
 from snnfer.models.rgbd_fer import RGBDFER, rgbd_fer
+from snnfer.models.spiking_classifier import SpikingClassifier
 from snnfer.models.spiking_fer import SpikingFER, spiking_fer
 from snnfer.models.spiking_fer_ann import SpikingFERANN, spiking_fer_ann
 from snnfer.models.unet import UNetEncoder, UNetGenerator, encoder_from, pix2pix
@@ -28,7 +29,6 @@ from snnfer.models.vit_b16 import vit_b16
 from snnfer.models.window_classifier import WindowClassifier
 
 __all__ = [
-    "AUSNN",
     "C3D",
     "CS3D_ABLATION",
     "CVAE",
@@ -39,6 +39,7 @@ __all__ = [
     "ESTClassifier",
     "PatchDiscriminator",
     "Poster",
+    "SpikingClassifier",
     "SpikingFER",
     "SpikingFERANN",
     "UNetEncoder",

@@ -2,51 +2,14 @@
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Any
 
-import torch
 from torch import nn
 
 from snnfer.errors import ShapeError
 from snnfer.layers import SpikingConv2d, SpikingLinear, SpikingSequential, TimeConstantDropout, VotingLayer
-from snnfer.models._input import check_lengths, check_video, time_mean
 from snnfer.models._registry import register_model
+from snnfer.models.spiking_classifier import SpikingClassifier
 from snnfer.neurons import PLIF
-
-
-class AUSNN(nn.Module):
-    """Two spiking convolutions, two spiking fully connected layers, voting; built by `au_snn`, which says more."""
-
-    config: dict[str, Any]
-
-    def __init__(self, layers: SpikingSequential, *, in_channels: int, size: Sequence[int]) -> None:
-        super().__init__()
-        self.layers = layers
-        self.in_channels = in_channels
-        self.size = tuple(size)
-
-    def forward(self, x: torch.Tensor, *, lengths: torch.Tensor | None = None) -> torch.Tensor:
-        """Mean votes ``[N, n_classes]`` of the input ``[T, N, C, H, W]`` over the valid steps, from rest.
-
-        Args:
-            x: Event counts ``[T, N, C, H, W]``, any dtype.
-            lengths: Valid steps of each sample ``[N]``; all where None.
-        """
-        votes = self.forward_steps(x)
-        return time_mean(votes, check_lengths(lengths, x))
-
-    def forward_steps(self, x: torch.Tensor) -> torch.Tensor:
-        """Votes of each step ``[T, N, n_classes]``, from rest."""
-        return self.forward_with_state(x)[0]
-
-    def forward_with_state(self, x: torch.Tensor, state: Any = None) -> tuple[torch.Tensor, Any]:
-        """Votes of each step ``[T, N, n_classes]`` and the state after the last one.
-
-        In evaluation mode any cut of a sequence into chunks gives the same bits.
-        """
-        dtype = next(self.parameters()).dtype
-        x = check_video(x, in_channels=self.in_channels, size=self.size, dtype=dtype)
-        return self.layers.forward_with_state(x, state)
 
 
 @register_model
@@ -61,7 +24,7 @@ def au_snn(
     dropout: float = 0.2,
     init_tau: float = 2.0,
     bias: bool = True,
-) -> AUSNN:
+) -> SpikingClassifier:
     r"""Spiking network that reads action units from event counts.
 
     Twice (convolution 3 x 3 without bias, batch normalisation, PLIF, max pooling 2 x 2), then dropout (one mask for all
@@ -113,4 +76,4 @@ def au_snn(
         fc2=SpikingLinear(hidden, n_classes * votes, bias=bias, neuron=PLIF(init_tau=init_tau)),
         voting=VotingLayer(votes),
     )
-    return AUSNN(SpikingSequential(layers), in_channels=in_channels, size=size)
+    return SpikingClassifier(SpikingSequential(layers), in_channels=in_channels, size=size)

@@ -132,7 +132,7 @@ def without(state, start):
         ("evtransfer_lstm", {}, lambda: named_classifier().state_dict(), r"use evtransfer\(\), which has no LSTM"),
         ("pix2pix", {}, lambda: [1], "the weights are a list; expected a dictionary"),
         ("pix2pix", {}, lambda: {"epoch": 3}, "the weights hold other things than tensors"),
-        ("au_snn", {}, lambda: {}, "a AUSNN; expected a model made by 'pix2pix'"),
+        ("au_snn", {}, lambda: {}, "a SpikingClassifier; expected a model made by 'pix2pix'"),
     ],
 )
 def test_what_does_not_fit_is_refused_and_nothing_is_changed(name, kwargs, make_state, message):
