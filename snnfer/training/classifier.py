@@ -133,7 +133,7 @@ class PermutedLabels(Dataset):
     def __init__(self, clips: ClipTensors | WindowSamples, indices: Sequence[int], *, seed: int) -> None:
         self._clips = clips
         order = np.random.default_rng(seed).permutation(len(indices))
-        self.input, self.labels = clips.input, list(clips.labels)
+        self.labels = list(clips.labels)
         for i, j in zip(indices, order, strict=True):
             self.labels[i] = clips.labels[indices[j]]
 

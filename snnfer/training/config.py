@@ -135,6 +135,12 @@ class TrainConfig:
                     expected="rgb or rgbd, which have colours",
                     fix=f"leave train.{name} out for '{modality}'",
                 )
+        if self.event_augmentation != "none" and modality != "events":
+            raise ConfigError(
+                f"train.event_augmentation = {self.event_augmentation} for the modality '{modality}'",
+                expected="events, which it changes before they become a tensor",
+                fix=f"leave train.event_augmentation out for '{modality}'",
+            )
 
     def _check_augmentation(self) -> None:
         if not 0 <= self.hue_jitter <= 0.5:

@@ -57,17 +57,15 @@ def augmented_clips(clips: Dataset, config: TrainConfig, *, sampler: SeededSampl
     """The clips as `config.event_augmentation` wants them.
 
     Raises:
-        ConfigError: it is set for samples that are not clips of events.
+        ConfigError: it is set for samples other than clips.
     """
     if config.event_augmentation == "none":
         return clips
-    modality = getattr(getattr(clips, "input", None), "modality", "")
-    if modality != "events" or not hasattr(clips, "tensor"):
-        given = "windows of clips" if modality in ("", "events") else f"the modality '{modality}'"
+    if not hasattr(clips, "tensor"):
         raise ConfigError(
-            f"train.event_augmentation = {config.event_augmentation} for {given}",
-            expected="whole clips of events, because it changes the events before they become a tensor",
-            fix="set train.event_augmentation=none, or modalities: [events] for this model",
+            f"train.event_augmentation = {config.event_augmentation} for windows of clips",
+            expected="whole clips, whose events can be changed before they become a tensor",
+            fix="leave train.event_augmentation out",
         )
     return AugmentedClips(clips, sampler=sampler, seed=seed)
 

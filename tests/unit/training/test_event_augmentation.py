@@ -164,9 +164,7 @@ def test_clips_that_select_the_epoch_stay_as_they_are(make_clips, tmp_path):
 
 
 def test_frames_and_windows_are_refused(make_clips, tmp_path):
-    with pytest.raises(
-        ConfigError, match=r"event_augmentation = spiking_fer for the modality 'rgb'; expected whole clips"
-    ):
+    with pytest.raises(ConfigError, match=r"event_augmentation = spiking_fer for the modality 'rgb'; expected events"):
         train(make_clips("rgb"), tmp_path)
     windows = WindowSamples(make_clips(), n_windows=2)
     for permute in (False, True):
