@@ -107,6 +107,18 @@ class Detailed(torch.nn.Module):
         return self.forward_with_details(x, lengths=lengths)[0]
 
 
+class Still(Detailed):
+    """Without batch normalisation, dropout and drawn scores."""
+
+    def __init__(self):
+        super().__init__()
+        self.encoder = self.encoder[:1]
+
+    def forward_with_details(self, x, *, lengths=None):
+        _, details = super().forward_with_details(x)
+        return details["mu"] + 0 * details["log_variance"], details  # every weight has a gradient
+
+
 OPTIONS = {"n_classes": 3, "mean": (0.0,), "std": (1.0,), "seed": 0}
 
 
@@ -172,19 +184,9 @@ def test_the_reported_loss_is_the_sum_of_the_weighted_terms(tmp_path, monkeypatc
 
 
 def test_centres_of_accumulated_batches_are_those_of_one_large_batch(tmp_path, monkeypatch):
-    """Without batch normalisation, dropout and drawn scores."""
     banks = []
     start = CenterBank.__init__
     monkeypatch.setattr(CenterBank, "__init__", lambda self, *a, **k: [banks.append(self), start(self, *a, **k)][1])
-
-    class Still(Detailed):
-        def __init__(self):
-            super().__init__()
-            self.encoder = self.encoder[:1]
-
-        def forward_with_details(self, x, *, lengths=None):
-            _, details = super().forward_with_details(x)
-            return details["mu"], details
 
     recipe = {"center_weight": 1.0, "island_weight": 0.1, "optimizer": "sgd", "learning_rate": 0.1}
     whole = trained(tmp_path / "a", model=Still(), batch_size=8, **recipe)
@@ -192,6 +194,26 @@ def test_centres_of_accumulated_batches_are_those_of_one_large_batch(tmp_path, m
     assert all(torch.allclose(whole[name], parts[name], atol=1e-6) for name in whole)
     assert torch.allclose(banks[0].positions, banks[1].positions, atol=1e-6)
     assert not torch.allclose(banks[0].positions, random(3, 6), atol=1e-2)
+
+
+@pytest.mark.slow  # starts Python twice
+def test_two_processes_train_sharply_with_centres_as_one_does(tmp_path):
+    recipe = {"center_weight": 1.0, "island_weight": 0.1, "center_learning_rate": 0.2, "sam_rho": 0.1}
+    recipe |= {"optimizer": "sgd", "learning_rate": 0.1, "gradient_clip": 2.0, "schedule": "onecycle"}
+    one = trained(tmp_path / "one", model=Still(), batch_size=5, **recipe)
+    blunt = trained(tmp_path / "blunt", model=Still(), batch_size=5, **(recipe | {"sam_rho": 0.0}))
+    assert not torch.allclose(one["encoder.0.weight"], blunt["encoder.0.weight"], atol=1e-4)
+    both = trained(tmp_path / "both", model=Still(), batch_size=5, devices=2, **recipe)
+    whole = trained(tmp_path / "whole", model=Still(), batch_size=10, **recipe)
+    assert all(torch.allclose(both[name], whole[name], atol=1e-5) for name in whole)
+
+
+def test_the_best_epoch_of_a_training_with_centres_is_kept(tmp_path):
+    recipe = {"epochs": 3, "batch_size": 4, "loss": "cross_entropy", "center_weight": 0.1, "kl": "gaussian"}
+    config = TrainConfig(selection="inner_subjects", **recipe)
+    options = {"train": range(7), "validation": [7, 8, 9], "checkpoint_dir": tmp_path} | OPTIONS
+    model = fit(Detailed(), Clips(), config=config, **options)
+    assert model.state_dict().keys() == Detailed().state_dict().keys()
 
 
 class Stop(Exception):
