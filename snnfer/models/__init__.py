@@ -3,7 +3,8 @@
 A model maps ``[T, N, C, H, W]`` to ``[N, n_classes]``: ``model(x, lengths=None)``, where `lengths` ``[N]`` counts the
 valid steps of each sample. A streaming model also has ``forward_steps(x)`` (scores of each step) and
 ``forward_with_state(x, state)``; where it has ``integrates = True``, a step's scores hold those of all steps before it,
-so that a clip's are those of its last step, not the mean. ``model.config`` rebuilds it: ``create_model(**model.config)``.
+so that a clip's are those of its last step, not the mean. ``model.config`` rebuilds a model:
+``create_model(**model.config)``.
 
 A reconstruction model maps ``[T, N, C, H, W]`` to frames: ``model.reconstruct(x)`` gives ``[T, N, C_out, H, W]`` in
 [0, 1].
