@@ -5,7 +5,8 @@ from typing import Any
 
 from snnfer.errors import ConfigError
 
-ENERGY_ROUNDS_S = 2.0
+MEASURED_S = 2.0
+"""Seconds that a measurement of energy lasts at least."""
 
 
 def add_commands(subparsers: argparse._SubParsersAction) -> None:
@@ -51,12 +52,15 @@ def profile(args: argparse.Namespace) -> int:
     from snnfer._files import check_target, write_json
     from snnfer.cli._profile_input import load_profiled
     from snnfer.cli._profile_report import energy_report, header, summary, traffic_lines, write_break_even
+    from snnfer.profiling.measured import find_meter
     from snnfer.profiling.operations import count_operations
     from snnfer.profiling.report import mean_report
 
     scenarios = check_arguments(args)
     for target in filter(None, (args.json, args.break_even)):
         check_target(target)
+    if args.measure:
+        find_meter(args.measure)  # says at once that there is none
     profiled = load_profiled(args)
     report = mean_report([count_operations(profiled.model, x).samples[0] for x in profiled.samples])
     values = report.to_dict()
@@ -99,17 +103,16 @@ def measure(profiled: Any, device: str) -> dict[str, Any]:
 
     import torch
 
-    from snnfer.profiling.measured import find_meter, measure_energy
+    from snnfer.profiling.measured import measure_energy
     from snnfer.profiling.operations import evaluation
 
-    find_meter(device)
     model, samples = profiled.model.to(device), [x.to(device) for x in profiled.samples]
     n_runs = 0
     with evaluation(model), torch.inference_mode():
         model(samples[0])
         with measure_energy(device) as energy:
             start = time.perf_counter()
-            while not n_runs or time.perf_counter() - start < ENERGY_ROUNDS_S:
+            while not n_runs or time.perf_counter() - start < MEASURED_S:
                 model(samples[n_runs % len(samples)])
                 n_runs += 1
             if device.startswith("cuda"):

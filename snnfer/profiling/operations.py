@@ -70,21 +70,25 @@ def check_input(x: torch.Tensor) -> None:
 
 def flop_count(model: nn.Module, x: torch.Tensor) -> int:
     """What torch's FLOP counter sees of a call: 2 per multiply-accumulate, matrix products in attention included."""
-    with _separate_kernels(), FlopCounterMode(display=False) as flops:
+    with _separate_kernels(model), FlopCounterMode(display=False) as flops:
         model(x)
     return flops.get_total_flops()
 
 
 @contextlib.contextmanager
-def _separate_kernels() -> Iterator[None]:
+def _separate_kernels(model: nn.Module) -> Iterator[None]:
     """Recurrent layers and attention as single multiplications: torch's counter sees 0 in their fused kernels."""
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
+    recurrent = any(isinstance(module, nn.RNNBase) for module in model.modules())
     try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="TF32 acceleration on top of oneDNN")
-            with torch.backends.mkldnn.flags(enabled=False), sdpa_kernel(SDPBackend.MATH):
-                yield
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+            if recurrent:  # the only fused kernel of oneDNN, without which convolutions are slow
+                stack.enter_context(warnings.catch_warnings())
+                warnings.filterwarnings("ignore", message="TF32 acceleration on top of oneDNN")
+                stack.enter_context(torch.backends.mkldnn.flags(enabled=False))
+            yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
 
