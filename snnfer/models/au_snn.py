@@ -55,6 +55,7 @@ def au_snn(
         eq. (3) and figure 3.
 
     Examples:
+        >>> import torch
         >>> model = au_snn(n_classes=21, size=(16, 16)).eval()
         >>> frames = torch.poisson(torch.rand(10, 1, 2, 16, 16))
         >>> model(frames).shape
