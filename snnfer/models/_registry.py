@@ -13,6 +13,12 @@ from snnfer.errors import ConfigError
 Factory = Callable[..., nn.Module]
 Task = Literal["classification", "reconstruction"]
 
+STARTS = {  # where weights begin; a model that is built again gets them from its own file
+    "pretrained": False,
+    "backbone_weights": "",
+    "landmark_weights": "",
+}
+
 _MODELS: dict[str, Factory] = {}
 _TASKS: dict[str, Task] = {}
 
@@ -48,9 +54,8 @@ def _register(factory: Factory, *, task: Task) -> Factory:
     def build(**kwargs: Any) -> nn.Module:
         config = _complete(factory, kwargs)
         model = factory(**config)
-        if "pretrained" in config:  # a model that is built again gets its weights from its own file
-            config["pretrained"] = False
-        model.config = {"name": factory.__name__, **config}  # type: ignore[assignment]
+        started = {key: value for key, value in STARTS.items() if key in config}
+        model.config = {"name": factory.__name__, **config, **started}  # type: ignore[assignment]
         return model
 
     _registry.register(_MODELS, build, name=factory.__name__)

@@ -28,7 +28,7 @@ def read_weights(path: str | Path) -> Any:
     """
     path = Path(path)
     if not path.is_file():
-        raise CheckpointError(f"no file at '{path}'", expected="weights that torch.save wrote")
+        raise CheckpointError(f"no file at '{path}'", expected="weights that torch.save wrote", fix="check the path")
     try:
         try:
             return torch.load(path, map_location="cpu", weights_only=True)

@@ -75,6 +75,8 @@ class Poster(nn.Module):
         drop_path: Sequence[float],
         freeze_landmarks: bool,
         freeze_norm: bool,
+        backbone_weights: str = "",
+        landmark_weights: str = "",
         nonlinear_fusion: bool = False,
         level_embeddings: bool = False,
         head: str = "linear",
@@ -107,6 +109,9 @@ class Poster(nn.Module):
         self.excitation = Excitation(embed_dim)
         self.head = VariationalHead(embed_dim, n_classes) if head == "vich" else nn.Linear(embed_dim, n_classes)
         init_linear(self.head)
+        for part, path in ((self.backbone, backbone_weights), (self.landmarks, landmark_weights)):
+            if path:
+                load_authors_state(part, path)
 
     def forward(self, x: torch.Tensor, *, lengths: torch.Tensor | None = None) -> torch.Tensor:
         """Scores ``[N, n_classes]`` of the images ``[T, N, C, H, W]``; with `lengths` ``[N]`` of the first ones."""
@@ -192,6 +197,8 @@ def poster_v2(
     drop_path: Sequence[float] = (0.0, 0.125, 0.25),
     freeze_landmarks: bool = True,
     freeze_norm: bool = False,
+    backbone_weights: str = "",
+    landmark_weights: str = "",
 ) -> Poster:
     r"""POSTER++: image and landmark features of three levels, fused by window cross attention, and a transformer.
 
@@ -199,8 +206,8 @@ def poster_v2(
     million: the rest has no part in the result, and is not built here. The paper's 43.7 M and 8.4 G are counts of
     ``thop``, which does not see parameters outside of layers nor products of two activations.
 
-    The weights start at random; without the public weights of both branches (see `load_authors_state`) frozen landmark
-    features are those of a random network.
+    The published networks start from public weights of both branches. Without `landmark_weights` the landmark features
+    are those of a random network: train it as well (``freeze_landmarks=False``).
 
     Args:
         n_classes: Number of classes.
@@ -217,6 +224,10 @@ def poster_v2(
         freeze_landmarks: Whether the weights of the landmark branch are excluded from training, as in the public code.
         freeze_norm: Whether batch normalisation of the landmark branch keeps its stored statistics in training. In the
             public code it follows each batch, although the weights are frozen.
+        backbone_weights: File of weights that the image branch starts from, such as the public ``ir50.pth``; empty
+            for random ones. In the model's `config` it is always empty: a model that is built again takes its weights
+            from its own file.
+        landmark_weights: The same for the landmark branch, such as ``mobilefacenet_model_best.pth.tar``.
 
     Shape:
         - Input: :math:`(T, N, C, H, W)`, normalised (by ImageNet's mean and deviation in the paper); each valid step
@@ -226,6 +237,7 @@ def poster_v2(
     Raises:
         ShapeError: the input, `size`, or a number of channels or heads does not fit.
         ConfigError: not three levels, or `drop_path` is no probability below 1.
+        CheckpointError: a file of weights cannot be read, or does not fit.
 
     References:
         Mao et al., "POSTER++: A simpler and stronger facial expression recognition network", Pattern Recognition 157,
@@ -251,6 +263,8 @@ def poster_v2(
         drop_path=drop_path,
         freeze_landmarks=freeze_landmarks,
         freeze_norm=freeze_norm,
+        backbone_weights=backbone_weights,
+        landmark_weights=landmark_weights,
     )
 
 
@@ -272,6 +286,8 @@ def poster_var(
     freeze_norm: bool = False,
     level_embeddings: bool = True,
     head: Literal["linear", "vich"] = "vich",
+    backbone_weights: str = "",
+    landmark_weights: str = "",
 ) -> Poster:
     r"""POSTER-Var: `poster_v2` with level embeddings, a nonlinear fusion of levels and a variational head.
 
@@ -293,6 +309,7 @@ def poster_var(
         freeze_landmarks, freeze_norm: As in `poster_v2`.
         level_embeddings: Whether a learnt vector per level is added ("Layer Emb." of the paper's ablation).
         head: ``vich`` is the variational head, ``linear`` a fully connected layer ("w/o VI Module").
+        backbone_weights, landmark_weights: As in `poster_v2`.
 
     Shape:
         - Input: :math:`(T, N, C, H, W)`, normalised; each valid step is one image, and the paper has T = 1.
@@ -301,6 +318,7 @@ def poster_var(
     Raises:
         ShapeError: the input, `size`, or a number of channels or heads does not fit.
         ConfigError: not three levels, or `drop_path` is no probability below 1.
+        CheckpointError: a file of weights cannot be read, or does not fit.
 
     References:
         Lv, Zhang and Tsoi, "POSTER-Var", 2026, eq. (1) to (5) and Table 3. GELUs and the normalisation of the tokens:
@@ -327,6 +345,8 @@ def poster_var(
         drop_path=drop_path,
         freeze_landmarks=freeze_landmarks,
         freeze_norm=freeze_norm,
+        backbone_weights=backbone_weights,
+        landmark_weights=landmark_weights,
         nonlinear_fusion=True,
         level_embeddings=level_embeddings,
         head=head,

@@ -222,6 +222,8 @@ CHANGES = {  # every argument with another value than in SMALL
         "drop_path": [0.1, 0.2, 0.3],
         "freeze_landmarks": True,
         "freeze_norm": True,
+        "backbone_weights": "",
+        "landmark_weights": "",
     },
     "poster_var": {
         "n_classes": 5,
@@ -239,6 +241,8 @@ CHANGES = {  # every argument with another value than in SMALL
         "freeze_norm": True,
         "level_embeddings": False,
         "head": "linear",
+        "backbone_weights": "",
+        "landmark_weights": "",
     },
     "rgbd_fer": {
         "n_classes": 5,
@@ -281,7 +285,8 @@ CHANGES = {  # every argument with another value than in SMALL
         "hidden": 8,
     },
 }
-UNPRINTED = ("in_channels", "size", "sensor_size", "pretrained", "heads")  # no layer has to show them
+STARTS = ("pretrained", "backbone_weights", "landmark_weights")
+UNPRINTED = ("in_channels", "size", "sensor_size", "heads", *STARTS)  # no layer has to show them
 NOT_IN_FORWARD = "representation."  # a part that only ``forward_events`` uses
 FIXED_STEPS = ("spiking_fer_ann",)  # these take one number of steps alone
 CLASSIFIERS = list_models(task="classification")

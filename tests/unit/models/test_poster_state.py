@@ -424,3 +424,20 @@ def test_from_a_file(states, tmp_path):
     backbone = tiny_model("poster_v2").backbone
     load_authors_state(backbone, tmp_path / "ir50.pth")
     assert torch.equal(backbone.stem[0].weight, own["input_layer.0.weight"])
+
+
+def test_networks_start_from_files_and_are_built_again_without_them(states, tmp_path):
+    paths = {}
+    for part, prefix in (("backbone", "ir_back."), ("landmark", "face_landback.")):
+        torch.save(branch(states["poster_var"], prefix), tmp_path / f"{part}.pth")
+        paths[f"{part}_weights"] = str(tmp_path / f"{part}.pth")
+    model, expected = tiny_model("poster_var", **paths), tiny_model("poster_var")
+    load_authors_state(expected.backbone, states["poster_var"])
+    load_authors_state(expected.landmarks, states["poster_var"])
+    for part in ("backbone", "landmarks"):
+        values = getattr(expected, part).state_dict()
+        assert all(torch.allclose(own, values[key]) for key, own in getattr(model, part).state_dict().items())
+    assert not any(parameter.requires_grad for parameter in model.landmarks.parameters())
+    assert model.config["backbone_weights"] == model.config["landmark_weights"] == ""
+    with pytest.raises(CheckpointError, match=r"no file at 'nowhere\.pth'.*fix: check the path"):
+        tiny_model("poster_var", backbone_weights="nowhere.pth")
