@@ -190,5 +190,5 @@ def _existing(depth: Path) -> Path:
 def _drawn_subjects(subjects: Sequence[str]) -> set[str]:
     """60 per cent of them: those that scikit-learn's ``train_test_split(test_size=0.4, random_state=42)`` keeps."""
     n_left_out = -(-len(subjects) * 2 // 5)
-    order = np.random.RandomState(42).permutation(len(subjects)).tolist()  # the published draw needs this generator
-    return {subjects[i] for i in order[n_left_out:]}
+    order = np.random.RandomState(42).permutation(len(subjects))  # the published draw needs this generator
+    return {str(subjects[int(i)]) for i in order[n_left_out:]}

@@ -14,6 +14,7 @@ from snnfer.models._rgbd_fusion import CrossModalityAttention, FusionRule, SumFu
 from snnfer.models._state_dict import mismatches, plain_state
 from snnfer.models._steps import apply_to_steps
 from snnfer.models._timm import create_network
+from snnfer.models._weights_file import read_weights
 
 Ablation = Literal["none", "no_vit", "no_attention", "sum_fusion", "rgb_only"]
 
@@ -147,6 +148,7 @@ def rgbd_fer(
     heads: int = 12,
     ablation: Ablation = "none",
     pretrained: bool = False,
+    backbone_weights: str = "",
 ) -> RGBDFER:
     r"""Facial expressions from an RGB image and its depth map.
 
@@ -181,8 +183,10 @@ def rgbd_fer(
             convolution and transformer. ``no_attention``: :math:`X_\text{rgb} + X_\text{depth}` in front of the
             transformer. ``sum_fusion``: neither, eq. (8). ``rgb_only``: one trunk,
             :math:`X_\text{out} = M_\text{rgb} \odot X_\text{rgb}`.
-        pretrained: Whether the trunks start from timm's weights for ImageNet, which are downloaded; for other weights
-            see `RGBDFER.load_trunks`. In the model's `config` it is always false.
+        pretrained: Whether the trunks start from timm's weights for ImageNet, which are downloaded. In the model's
+            `config` it is always false: a model that is built again takes its weights from its own file.
+        backbone_weights: File of weights that both trunks start from, see `RGBDFER.load_trunks`; empty for none. In the
+            model's `config` it is always empty.
 
     Shape:
         - Input: :math:`(T, N, C, H, W)`, normalised per channel; the paper has T = 1.
@@ -192,7 +196,7 @@ def rgbd_fer(
         MissingExtraError: timm is not installed.
         ShapeError: the input, `size` or `in_channels` does not fit.
         ConfigError: an unknown backbone, ablation or fusion.
-        CheckpointError: the pretrained weights cannot be downloaded, or do not fit.
+        CheckpointError: the weights cannot be downloaded or read, or do not fit.
 
     References:
         Raimondo et al., "A new neural network architecture for facial expression recognition", 2024: section III-C,
@@ -227,7 +231,10 @@ def rgbd_fer(
     without_vit = ablation in ("sum_fusion", "no_vit")
     pool = AveragePool() if without_vit else _transformer(channels, size, width=width, depth=depth, heads=heads)
     n_features = channels if without_vit else width
-    return RGBDFER(trunks, fuse, pool, n_features=n_features, hidden=width, n_classes=n_classes, size=size)
+    model = RGBDFER(trunks, fuse, pool, n_features=n_features, hidden=width, n_classes=n_classes, size=size)
+    if backbone_weights:
+        model.load_trunks(read_weights(backbone_weights))
+    return model
 
 
 def _trunk(backbone: str, *, pretrained: bool) -> nn.Module:

@@ -257,6 +257,7 @@ CHANGES = {  # every argument with another value than in SMALL
         "heads": 4,
         "ablation": "no_vit",
         "pretrained": False,
+        "backbone_weights": "",
     },
     "spiking_fer": {
         "n_classes": 5,

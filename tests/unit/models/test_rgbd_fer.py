@@ -178,9 +178,19 @@ class TestTrunkWeights:
         assert torch.equal(model.encoder["rgb"].conv_stem.weight, state["conv_stem.weight"])
         assert torch.equal(model.encoder["depth"].conv_stem.weight, before)
 
-    def test_through_a_file_without_pickled_code(self, tmp_path):
-        torch.save(self.state(), tmp_path / "state.pt")
-        make_model().load_trunks(torch.load(tmp_path / "state.pt", weights_only=True))
+    def test_from_a_file(self, tmp_path):
+        state = self.state()
+        torch.save(state, tmp_path / "state.pt")
+        model = create_model("rgbd_fer", **TINY, backbone_weights=str(tmp_path / "state.pt"))
+        for trunk in model.encoder.values():
+            assert torch.equal(trunk.conv_stem.weight, state["conv_stem.weight"])
+        assert model.config["backbone_weights"] == ""
+        create_model(**model.config)
+
+    def test_a_whole_pickled_network_is_refused(self, tmp_path):
+        torch.save(timm.create_model("test_efficientnet"), tmp_path / "network.pt")
+        with pytest.raises(CheckpointError, match="expected a dictionary of tensors"):
+            create_model("rgbd_fer", **TINY, backbone_weights=str(tmp_path / "network.pt"))
 
     def test_what_does_not_fit_changes_nothing(self):
         model, state = make_model(), self.state()
