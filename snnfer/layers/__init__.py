@@ -1,4 +1,12 @@
-"""Building blocks of spiking networks on ``[T, N, ...]``, and layers that compute at active sites alone.
+"""The layer library: building blocks of spiking networks on ``[T, N, C, H, W]``.
+
+Encoders turn images and signals into spikes (`DirectEncoder`, `PoissonEncoder`, `LatencyEncoder`, `DeltaEncoder`,
+`ConvEncoder`); `SpikingConv2d`, `SpikingLinear`, `SEWBlock` and `FactorizedConv3d` compute with them;
+`TemporalAttention`, `SpatialAttention` and both together weight them; `TimeBatchNorm2d` and
+`ThresholdDependentBatchNorm2d` normalise over batch and time; `SpikingMaxPool2d`, `SpikingAvgPool2d` and
+`GlobalAvgPool2d` pool; `VotingLayer` decides. They are chained by `torch.nn.Sequential`, or by `SpikingSequential`, which
+streams: ``forward(x)`` starts from rest, ``forward_with_state(x, state)`` goes on. `snnfer.models.SpikingClassifier` makes
+a model of a chain. Beside them stand layers that compute at active sites alone (`SubmanifoldConv2d` and its relatives).
 
 Examples:
     >>> import torch
