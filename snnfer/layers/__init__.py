@@ -4,9 +4,10 @@ Encoders turn images and signals into spikes (`DirectEncoder`, `PoissonEncoder`,
 `ConvEncoder`); `SpikingConv2d`, `SpikingLinear`, `SEWBlock` and `FactorizedConv3d` compute with them;
 `TemporalAttention`, `SpatialAttention` and both together weight them; `TimeBatchNorm2d` and
 `ThresholdDependentBatchNorm2d` normalise over batch and time; `SpikingMaxPool2d`, `SpikingAvgPool2d` and
-`GlobalAvgPool2d` pool; `VotingLayer` decides. They are chained by `torch.nn.Sequential`, or by `SpikingSequential`, which
-streams: ``forward(x)`` starts from rest, ``forward_with_state(x, state)`` goes on. `snnfer.models.SpikingClassifier` makes
-a model of a chain. Beside them stand layers that compute at active sites alone (`SubmanifoldConv2d` and its relatives).
+`GlobalAvgPool2d` pool; `VotingLayer` decides. They are chained by `torch.nn.Sequential`, or by `SpikingSequential`,
+which streams: ``forward(x)`` starts from rest, ``forward_with_state(x, state)`` goes on from a state.
+`snnfer.models.SpikingClassifier` makes a model of a chain. Beside them stand layers that compute at active sites alone
+(`SubmanifoldConv2d` and its relatives).
 
 Examples:
     >>> import torch
