@@ -1,13 +1,13 @@
 """Figures of a report, drawn from its numbers and its stored example."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from snnfer import plot
-from snnfer.benchmark._format import network_name, of_variant
+from snnfer.benchmark._format import NOT_COMPARABLE, network_name, of_variant
 from snnfer.benchmark.store import RunFiles
 
 if TYPE_CHECKING:
@@ -43,6 +43,8 @@ def draw_figures(run: RunFiles, metrics: Mapping[str, Any]) -> list[ReportFigure
         figures += [_subjects(networks, metrics), *_over_time(networks, metrics, step_s)]
         figures += [_confusion(network, metrics) for network in networks]
         figures += [_recall(networks, metrics)]
+    if not metrics.get("comparable", True):
+        figures = [replace(figure, caption=f"{figure.caption} {NOT_COMPARABLE}") for figure in figures]
     return figures + _operations(run.operations) + _example(run.examples, step_s)
 
 

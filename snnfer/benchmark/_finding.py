@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from snnfer.benchmark._format import NBSP, network_name, of_variant, p_text, percent
+from snnfer.benchmark._format import NBSP, NOT_COMPARABLE, network_name, of_variant, p_text, percent
 
 FEW_SUBJECTS = 10
 
@@ -22,10 +22,7 @@ def cautions(manifest: Mapping[str, Any], metrics: Mapping[str, Any]) -> list[st
     """What a reader must keep in mind, most important first."""
     found = []
     if not manifest["protocol"]["comparable"]:
-        found.append(
-            "Not comparable: this run follows a protocol whose scores must not be set against leave-one-subject-out "
-            "scores."
-        )
+        found.append(f"{NOT_COMPARABLE} The same people were seen in training and in test.")
     found += [_permuted(network, metrics["chance"]["top1"]) for network in of_variant(metrics, "label_permuted")]
     found += few_subjects(max(network["n_subjects"] for network in metrics["networks"]))
     if manifest["notes"]:
@@ -52,11 +49,13 @@ def _best(best: Mapping[str, Any], manifest: Mapping[str, Any], metrics: Mapping
     if score["low"] is not None:
         level = round(100 * metrics["intervals"]["level"])
         interval = f" ({level}{NBSP}% interval {percent(score['low'])} to {percent(score['high'])}{NBSP}%)"
+    people = "subjects that the tested network had never seen"
+    if not manifest["protocol"]["comparable"]:
+        people = "subjects, of whom the tested network may have seen other clips (not comparable)"
     text = (
-        f"On {manifest['data']['name']}, with {best['n_clips']} clips of {best['n_subjects']} subjects that the tested "
-        f"network had never seen, the best network ({network_name(best)}) names the right one of "
-        f"{len(metrics['class_names'])} {kind} in {percent(score['estimate'])}{NBSP}% of clips{interval}; "
-        f"guessing would reach {percent(chance)}{NBSP}%"
+        f"On {manifest['data']['name']}, with {best['n_clips']} clips of {best['n_subjects']} {people}, the best "
+        f"network ({network_name(best)}) names the right one of {len(metrics['class_names'])} {kind} in "
+        f"{percent(score['estimate'])}{NBSP}% of clips{interval}; guessing would reach {percent(chance)}{NBSP}%"
     )
     if score["low"] is not None and score["low"] <= chance:
         text += ", which lies inside that interval: this is not evidence that the network has learnt anything"

@@ -39,6 +39,7 @@ def main_table(
 ) -> Table:
     """Scores and costs of the networks, with published figures beside them."""
     level = round(100 * metrics["intervals"]["level"])
+    published = [figure for figure in published if figure["top1"] is not None]
     header = ["model", "modality", f"top-1 (%) [{level} % interval]", "top-3 (%)",
               *(["published top-1 / top-3 (%)"] if published else []), "UF1 (%)", "UAR (%)",
               "subject mean ± SD (%)", "clips", "parameters", "MACs per clip", "ACs per clip"]  # fmt: skip

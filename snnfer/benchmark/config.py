@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from snnfer._config import added, build_config, config_hash
 from snnfer._registry import look_up
+from snnfer.benchmark.protocol import SplitConfig
 from snnfer.datasets import N_CHANNELS, ClipInput
 from snnfer.errors import ConfigError
 from snnfer.models import list_models
@@ -98,16 +99,12 @@ class ModelConfig:
 
 
 @dataclass(frozen=True)
-class ProtocolConfig:
-    """How subjects are divided.
+class ProtocolConfig(SplitConfig):
+    """How clips are divided; as `SplitConfig`, whose further settings came to this kind of benchmark later."""
 
-    Args:
-        name: ``loso`` is leave-one-subject-out.
-        folds: Held-out subjects to run; empty for all.
-    """
-
-    name: Literal["loso"] = "loso"
-    folds: tuple[str, ...] = ()
+    n_folds: int = added(3)
+    test_share: float = added(0.2)
+    seed: int = added(0)
 
 
 @dataclass(frozen=True)
@@ -115,7 +112,7 @@ class ControlsConfig:
     """What shows that the numbers mean something.
 
     Args:
-        majority: The most frequent class of the training subjects.
+        majority: The most frequent class of the training clips.
         linear_probe: A ridge classifier on the time-summed input of each modality.
         label_permuted: ``model/modality`` pairs, models by their labels, that are also trained on shuffled training
             labels.
@@ -128,13 +125,26 @@ class ControlsConfig:
 
 @dataclass(frozen=True)
 class PublishedFigure:
-    """A figure from the literature, in per cent, printed beside ours; `model` is the label of one of the models."""
+    """Figures from the literature, printed beside ours.
+
+    Args:
+        model: Label of one of the models.
+        modality: One of its modalities.
+        top1, top3: Accuracy in per cent.
+        source: Where they were published.
+        macs_g: Multiply-accumulates in 1e9, as the paper counts them.
+        parameters_m: Parameters in 1e6.
+        energy_share: Energy in per cent of that of the first model of the paper.
+    """
 
     model: str
     modality: str
-    top1: float
+    top1: float | None = None
     top3: float | None = None
     source: str = ""
+    macs_g: float | None = added(None)
+    parameters_m: float | None = added(None)
+    energy_share: float | None = added(None)
 
 
 @dataclass(frozen=True)

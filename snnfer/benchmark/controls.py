@@ -1,12 +1,14 @@
 """Controls that every report carries: what a guess and what a linear model reach on the same folds."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from snnfer._optional import require
 from snnfer.benchmark.jobs import Variant
-from snnfer.datasets import ClipTensors, Fold, WindowSamples
+from snnfer.benchmark.protocol import ClipFold
+from snnfer.datasets import ClipTensors, WindowSamples
 
 CONTROL: Variant = "control"
 
@@ -55,14 +57,14 @@ def summed_features(clips: ClipTensors | WindowSamples, *, side: int = 16) -> np
 
 
 def control_rows(
-    clips: ClipTensors, folds: list[Fold], modality: str, *, majority: bool, linear_probe: bool
+    clips: ClipTensors, folds: Sequence[ClipFold], modality: str, *, majority: bool, linear_probe: bool
 ) -> list[dict[str, Any]]:
     """Rows of the predictions table for the controls of one modality."""
     labels, n_classes = np.array(clips.labels), len(clips.data.class_names)
     features = summed_features(clips) if linear_probe else np.empty(0)
     rows = []
     for fold in folds:
-        train, test = clips.indices([*fold.train, *fold.validation]), clips.indices(fold.test)
+        train, test = fold.seen, list(fold.test)
         if majority:
             rows += _rows("majority", modality, fold, clips, test, majority_scores(labels, train, test, n_classes))
         if linear_probe:
@@ -72,7 +74,7 @@ def control_rows(
 
 
 def _rows(
-    name: str, modality: str, fold: Fold, clips: ClipTensors, indices: list[int], scores: np.ndarray
+    name: str, modality: str, fold: ClipFold, clips: ClipTensors, indices: list[int], scores: np.ndarray
 ) -> list[dict[str, Any]]:
     return [
         {

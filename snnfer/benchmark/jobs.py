@@ -10,9 +10,9 @@ import torch
 
 from snnfer._optional import require
 from snnfer.benchmark.config import BenchmarkConfig, ModelConfig
+from snnfer.benchmark.protocol import ClipFold, clip_folds, subjects_of
 from snnfer.benchmark.store import PREDICTIONS, write_table
-from snnfer.datasets import ClipTensors, Fold, leave_one_subject_out
-from snnfer.errors import ConfigError
+from snnfer.datasets import ClipTensors, ManifestDataset
 from snnfer.training import save_model
 
 Variant = Literal["standard", "label_permuted", "control"]
@@ -26,7 +26,7 @@ class Job:
     modality: str
     variant: Variant
     seed: int
-    fold: Fold
+    fold: ClipFold
 
     @property
     def name(self) -> str:
@@ -35,29 +35,16 @@ class Job:
         return f"{self.model.shown_name}-{self.modality}{variant}-seed{self.seed}-{self.fold.name}"
 
 
-def list_jobs(config: BenchmarkConfig, subjects: tuple[str, ...]) -> list[Job]:
+def list_jobs(config: BenchmarkConfig, data: ManifestDataset) -> list[Job]:
     """All jobs of a benchmark, in the order they run."""
     jobs = []
     for model in config.models:
+        folds = clip_folds(config.protocol, data, n_validation=config.train_config(model).validation_subjects)
         for modality in config.modalities_of(model):
             permuted = f"{model.shown_name}/{modality}" in config.controls.label_permuted
             for variant in ("standard", "label_permuted") if permuted else ("standard",):
-                for seed in config.seeds:
-                    folds = select_folds(config, subjects, config.train_config(model).validation_subjects)
-                    jobs += [Job(model, modality, variant, seed, fold) for fold in folds]  # type: ignore[arg-type]
+                jobs += [Job(model, modality, variant, seed, fold) for seed in config.seeds for fold in folds]  # type: ignore[arg-type]
     return jobs
-
-
-def select_folds(config: BenchmarkConfig, subjects: tuple[str, ...], n_validation: int) -> list[Fold]:
-    """The folds of the protocol, or those that the config names."""
-    folds = leave_one_subject_out(subjects, n_validation_subjects=n_validation)
-    wanted = config.protocol.folds
-    unknown = set(wanted) - set(subjects)
-    if unknown:
-        raise ConfigError(
-            f"protocol.folds names the unknown subject '{min(unknown)}'", expected="some of " + ", ".join(subjects)
-        )
-    return [fold for fold in folds if not wanted or fold.name in wanted]
 
 
 @dataclass(frozen=True)
@@ -96,25 +83,32 @@ def run_job(
 
     A job that was interrupted goes on from its last complete epoch.
     """
-    from snnfer.training.classifier import train_classifier
+    from snnfer.training.classifier import train_network
     from snnfer.training.scoring import clip_scores
     from snnfer.training.trainer import remove_checkpoints
 
-    recipe = config.train_config(job.model)
-    trained = train_classifier(
+    recipe, fold = config.train_config(job.model), job.fold
+    trained = train_network(
         clips,
         model=job.model.name,
         model_args=job.model.args,
-        train_subjects=job.fold.train,
-        validation_subjects=job.fold.validation,
+        train=fold.train,
+        validation=fold.validation,
         config=recipe,
         seed=job_seed(job),
         checkpoint_dir=folder / "checkpoint",
         permute_labels=job.variant == "label_permuted",
         on_epoch=on_epoch,
-        record={"held_out_subjects": list(job.fold.test), "variant": job.variant, "crop": config.data.crop},
+        record={
+            "train_subjects": list(subjects_of(clips.data, fold.train)),
+            "validation_subjects": list(subjects_of(clips.data, fold.validation)),
+            "held_out_subjects": list(subjects_of(clips.data, fold.test)) if config.protocol.comparable else [],
+            "protocol": config.protocol.name,
+            "variant": job.variant,
+            "crop": config.data.crop,
+        },
     )
-    test = clips.indices(job.fold.test)
+    test = list(fold.test)
     scores, steps = clip_scores(
         trained.model, clips, test, mean=trained.mean, std=trained.std, batch_size=recipe.batch_size
     )

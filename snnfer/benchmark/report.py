@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from snnfer.benchmark import _tables as tables
+from snnfer.benchmark._cost_tables import cost_table, energy_table, scenario_facts
 from snnfer.benchmark._figures import draw_figures
 from snnfer.benchmark._finding import cautions, finding
 from snnfer.benchmark._format import network_name, of_variant
@@ -13,6 +14,7 @@ from snnfer.benchmark._page import frame_of, write_page
 from snnfer.benchmark.store import RunFiles, read_manifest, read_run
 from snnfer.benchmark.summary import summarise
 from snnfer.errors import ConfigError
+from snnfer.profiling.scenarios import NOTICE
 
 
 def write_report(run_dir: str | os.PathLike[str]) -> Path:
@@ -41,6 +43,8 @@ def write_report(run_dir: str | os.PathLike[str]) -> Path:
 def _write_recognition_report(run_dir: str | os.PathLike[str]) -> Path:
     run = read_run(run_dir)
     metrics = summarise(run.predictions, run.manifest["class_names"])
+    if not run.manifest["protocol"]["comparable"]:
+        metrics["comparable"] = False
     return write_page(
         run.folder,
         "report.html.jinja",
@@ -65,17 +69,30 @@ def _write_reconstruction_report(run_dir: str | os.PathLike[str]) -> Path:
 def _content(run: RunFiles, metrics: Mapping[str, Any]) -> dict[str, Any]:
     """Everything that the template prints, apart from the figures."""
     manifest = run.manifest
-    return frame_of(manifest) | {
-        "finding": finding(manifest, metrics),
-        "cautions": cautions(manifest, metrics),
-        "main": tables.main_table(metrics, run.operations, manifest["published"]),
+    published = manifest["published"]
+    found = {
+        "main": tables.main_table(metrics, run.operations, published),
         "controls": tables.control_table(metrics),
         "comparisons": tables.comparison_table(metrics),
         "seeds": tables.seed_table(metrics) if _several_seeds(metrics) else None,
         "recall": tables.recall_table(metrics),
-        "layers": [(network_name(entry), tables.layer_table(entry)) for entry in run.operations if entry.get("layers")],
-        "intervals": metrics["intervals"],
+        "costs": cost_table(metrics, run.operations, published) if run.operations else None,
     }
+    comparable = metrics.get("comparable", True)
+    labelled = {name: table and tables.labelled(table, comparable=comparable) for name, table in found.items()}
+    return (
+        frame_of(manifest)
+        | labelled
+        | {
+            "finding": finding(manifest, metrics),
+            "cautions": cautions(manifest, metrics),
+            "energy": energy_table(run.operations),
+            "notice": NOTICE,
+            "scenarios": scenario_facts(run.operations),
+            "layers": [(network_name(e), tables.layer_table(e)) for e in run.operations if e.get("layers")],
+            "intervals": metrics["intervals"],
+        }
+    )
 
 
 def _several_seeds(metrics: Mapping[str, Any]) -> bool:

@@ -10,12 +10,12 @@ from snnfer._files import write_json
 from snnfer.benchmark.config import BenchmarkConfig
 from snnfer.benchmark.controls import control_rows
 from snnfer.benchmark.data import load_dataset, load_tensors
-from snnfer.benchmark.jobs import Job, JobTask, list_jobs, predictions_schema, select_folds
+from snnfer.benchmark.jobs import Job, JobTask, list_jobs, predictions_schema
 from snnfer.benchmark.pool import run_tasks
+from snnfer.benchmark.protocol import ClipFold, clip_folds, clip_split_hash, describe_split, subjects_of
 from snnfer.benchmark.run_folder import only_one_process, start_manifest
 from snnfer.benchmark.store import EXAMPLES, MANIFEST, OPERATIONS, PREDICTIONS, merge_tables
-from snnfer.datasets import ClipTensors, split_hash
-from snnfer.errors import ProtocolError
+from snnfer.datasets import ClipTensors, Fold, ManifestDataset, split_hash
 
 
 def run_recognition(settings: BenchmarkConfig, *, out: Path, jobs: int, shard: tuple[int, int], command: str) -> Path:
@@ -24,19 +24,18 @@ def run_recognition(settings: BenchmarkConfig, *, out: Path, jobs: int, shard: t
     run_dir = out / settings.run_id
     run_dir.mkdir(parents=True, exist_ok=True)
     with only_one_process(run_dir, shard):
-        folds = select_folds(settings, data.subjects, settings.inner_subjects())
+        folds = clip_folds(settings.protocol, data, n_validation=settings.inner_subjects())
         record = start_manifest(
             run_dir,
             settings,
             data,
             command=command,
-            protocol=_describe_protocol(settings, [fold.name for fold in folds]),
+            protocol=_describe_protocol(settings, folds),
             published=[dataclasses.asdict(figure) for figure in settings.published],
-            split_hash=split_hash(folds),
+            split_hash=_split_hash(settings, folds, data),
         )
         clips = {m: load_tensors(data, settings.data, m) for m in _modalities(settings)}
-        all_jobs = list_jobs(settings, data.subjects)
-        check_subjects(all_jobs, clips)
+        all_jobs = list_jobs(settings, data)
         folders = {job.name: run_dir / "jobs" / job.name for job in all_jobs}
         mine = all_jobs[shard[0] - 1 :: shard[1]]
         pending = [job for job in mine if not (folders[job.name] / PREDICTIONS).is_file()]
@@ -46,36 +45,28 @@ def run_recognition(settings: BenchmarkConfig, *, out: Path, jobs: int, shard: t
     return run_dir
 
 
-def check_subjects(jobs: Sequence[Job], clips: Mapping[str, ClipTensors]) -> None:
-    """Raise `ProtocolError` if any clip that a job trains or validates on shows a subject it is tested on."""
-    for job in jobs:
-        subjects = {clips[job.modality].data.clips[i].subject for i in _seen_in_training(job, clips[job.modality])}
-        shared = subjects & set(job.fold.test)
-        if shared:
-            raise ProtocolError(f"job '{job.name}' would train on its test subject '{min(shared)}'")
-
-
-def _seen_in_training(job: Job, clips: ClipTensors) -> list[int]:
-    return clips.indices([*job.fold.train, *job.fold.validation])
-
-
 def _modalities(settings: BenchmarkConfig) -> list[str]:
     return list(dict.fromkeys(m for model in settings.models for m in settings.modalities_of(model)))
 
 
-def _describe_protocol(settings: BenchmarkConfig, held_out: list[str]) -> dict[str, Any]:
+def _describe_protocol(settings: BenchmarkConfig, folds: Sequence[ClipFold]) -> dict[str, Any]:
     selection = {
         "last_epoch": f"the network after {settings.train.epochs} epochs, fixed beforehand",
         "inner_subjects": f"the best epoch on {settings.train.n_validation_subjects} training subject(s) set aside",
     }[settings.train.selection]
-    return {
-        "name": "leave-one-subject-out",
-        "held_out": held_out,
-        "selection": selection,
-        "comparable": True,
-        "text": "Each subject is tested by networks that never saw that subject in training, model selection or "
-        "normalisation. All clips of the tested subjects are pooled before a score is computed.",
-    }
+    text = (
+        "Each subject is tested by networks that never saw that subject in training, model selection or normalisation. "
+        "All clips of the tested subjects are pooled before a score is computed."
+    )
+    return describe_split(settings.protocol, folds, selection=selection, text=text)
+
+
+def _split_hash(settings: BenchmarkConfig, folds: Sequence[ClipFold], data: ManifestDataset) -> str:
+    """Hash of the subjects of each fold, or of its clips where these are divided whoever is seen in them."""
+    if not settings.protocol.comparable:
+        return clip_split_hash(folds)
+    groups = [[subjects_of(data, clips) for clips in (fold.train, fold.test, fold.validation)] for fold in folds]
+    return split_hash([Fold(fold.name, *subjects) for fold, subjects in zip(folds, groups, strict=True)])
 
 
 def _finish(
@@ -94,7 +85,7 @@ def _finish(
     missing = [job.name for job, part in parts if not (part / PREDICTIONS).is_file()]
     for _, part in complete:  # left by a process that was killed after its last step
         shutil.rmtree(part / "checkpoint", ignore_errors=True)
-    folds = select_folds(settings, next(iter(clips.values())).data.subjects, 0)
+    folds = clip_folds(settings.protocol, next(iter(clips.values())).data)
     controls = [
         row
         for modality, tensors in clips.items()

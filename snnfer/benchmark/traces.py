@@ -12,7 +12,7 @@ from snnfer.benchmark.jobs import Job
 from snnfer.datasets import ClipTensors
 from snnfer.neurons import Neuron, observe
 from snnfer.plot.representations import representation_image, typical_value
-from snnfer.profiling import count_operations
+from snnfer.profiling import SCENARIOS, OperationReport, count_operations, estimate_energy
 from snnfer.representations import Representation
 from snnfer.training import load_model
 
@@ -26,16 +26,18 @@ def write_operations(path: Path, complete: Complete, clips: Mapping[str, ClipTen
     for job, part in _one_per_network(complete):
         trained = load_model(part / "model")
         x = _input(trained, clips[job.modality], job)
-        report = count_operations(trained.model, x).to_dict()
+        report = count_operations(trained.model, x)
         names = {"model": job.model.shown_name, "modality": job.modality}
-        entries.append(names | report | names)  # the report knows the model by the name of its class
+        entries.append(
+            names | report.to_dict() | names | {"energy": energy_estimates(report)}
+        )  # the report knows the model by the name of its class
     write_json(path, entries)
 
 
 def write_examples(path: Path, complete: Complete, clips: Mapping[str, ClipTensors]) -> None:
     """Write ``examples.npz``: one held-out clip as event frames (and RGB frames) and the spikes it causes."""
     job, part = next(((j, p) for j, p in complete if j.modality == "events"), complete[0])
-    index = _example_index(clips[job.modality], job)
+    index = job.fold.test[0]
     arrays: dict[str, np.ndarray] = {}
     if clips[job.modality].input.slicing == "time":  # otherwise steps have no one length
         arrays["steps_us"] = np.array(clips[job.modality].input.window_us)
@@ -53,6 +55,25 @@ def write_examples(path: Path, complete: Complete, clips: Mapping[str, ClipTenso
     }
     with atomic_path(path) as temporary:
         np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]
+
+
+def energy_estimates(report: OperationReport) -> list[dict[str, Any]]:
+    """Energy under every named scenario, as plain values: estimates, not measurements."""
+    entries = []
+    for scenario in SCENARIOS.values():
+        estimate = estimate_energy(report, scenario)
+        entries.append(
+            {
+                "scenario": scenario.name,
+                "event_driven_pj": estimate.event_driven_pj,
+                "dense_pj": estimate.dense_pj,
+                "reason": estimate.reason,
+                "constants": scenario.constants(),
+                "description": scenario.description,
+                "source": scenario.source,
+            }
+        )
+    return entries
 
 
 def event_pictures(frames: np.ndarray, representation: Representation) -> np.ndarray:
@@ -86,11 +107,7 @@ def _one_per_network(complete: Complete) -> list[tuple[Job, Path]]:
     return list(first.values())
 
 
-def _example_index(clips: ClipTensors, job: Job) -> int:
-    return clips.indices(job.fold.test)[0]
-
-
 def _input(trained: Any, clips: ClipTensors, job: Job) -> torch.Tensor:
     """The example clip as network input ``[T, 1, C, H, W]``, its valid steps only."""
-    x, _, length = clips[_example_index(clips, job)]
+    x, _, length = clips[job.fold.test[0]]
     return trained.normalise(x[:length, None])

@@ -5,7 +5,14 @@ from snnfer.datasets.cache import ArrayCache, default_cache_dir
 from snnfer.datasets.clips import N_CHANNELS, ClipInput, ClipTensors, collate
 from snnfer.datasets.frames import crop_resize, frames_at
 from snnfer.datasets.manifest import Clip, ManifestDataset
-from snnfer.datasets.splits import Fold, leave_one_subject_out, legacy_sequence_split, split_hash, subject_folds
+from snnfer.datasets.splits import (
+    Fold,
+    leave_one_subject_out,
+    legacy_sequence_split,
+    sample_folds,
+    split_hash,
+    subject_folds,
+)
 from snnfer.datasets.windows import WindowPairs, WindowSamples
 
 __all__ = [
@@ -27,6 +34,7 @@ __all__ = [
     "frames_at",
     "leave_one_subject_out",
     "legacy_sequence_split",
+    "sample_folds",
     "split_hash",
     "subject_folds",
 ]

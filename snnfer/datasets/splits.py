@@ -67,13 +67,15 @@ def leave_one_subject_out(
     folds = []
     for held_out in names:
         others = [name for name in names if name != held_out]
-        drawn = random.Random(f"{seed}/{held_out}").sample(others, n_validation_subjects)
+        drawn = draw_validation(others, n_validation_subjects, name=held_out, seed=seed)
         train = tuple(name for name in others if name not in drawn)
-        folds.append(Fold(name=held_out, train=train, test=(held_out,), validation=tuple(sorted(drawn))))
+        folds.append(Fold(name=held_out, train=train, test=(held_out,), validation=drawn))
     return tuple(folds)
 
 
-def subject_folds(subjects: Sequence[str], n_folds: int, *, seed: int = 0) -> tuple[Fold, ...]:
+def subject_folds(
+    subjects: Sequence[str], n_folds: int, *, n_validation_subjects: int = 0, seed: int = 0
+) -> tuple[Fold, ...]:
     """Groups of subjects of about the same size, each tested once by networks trained on the others.
 
     Fewer trainings than leave-one-subject-out, and as safe.
@@ -81,10 +83,11 @@ def subject_folds(subjects: Sequence[str], n_folds: int, *, seed: int = 0) -> tu
     Args:
         subjects: Subject ids.
         n_folds: Number of groups, at least two and at most one per subject.
-        seed: Of the draw of the groups.
+        n_validation_subjects: Training subjects set aside for model selection, drawn anew for each fold.
+        seed: Of the draws.
 
     Raises:
-        ProtocolError: more folds than subjects, or fewer than two.
+        ProtocolError: more folds than subjects, fewer than two, or too few subjects to set some aside.
 
     Examples:
         >>> [fold.test for fold in subject_folds(["a", "b", "c", "d"], 2)]
@@ -95,9 +98,23 @@ def subject_folds(subjects: Sequence[str], n_folds: int, *, seed: int = 0) -> tu
         raise ProtocolError(f"{n_folds} folds of {len(names)} subjects", expected=f"from 2 to {len(names)} folds")
     order = random.Random(f"{seed}/{n_folds}").sample(names, len(names))
     groups = [tuple(sorted(order[i::n_folds])) for i in range(n_folds)]
-    return tuple(
-        Fold("+".join(group), train=tuple(n for n in names if n not in group), test=group) for group in sorted(groups)
-    )
+    folds = []
+    for group in sorted(groups):
+        others, name = [n for n in names if n not in group], "+".join(group)
+        drawn = draw_validation(others, n_validation_subjects, name=name, seed=seed)
+        folds.append(Fold(name, tuple(n for n in others if n not in drawn), test=group, validation=drawn))
+    return tuple(folds)
+
+
+def draw_validation(subjects: Sequence[str], n: int, *, name: str, seed: int = 0) -> tuple[str, ...]:
+    """`n` of the subjects of fold `name`, sorted; `ProtocolError` if none would be left to train on."""
+    if n and len(subjects) <= n:
+        raise ProtocolError(
+            f"fold '{name}' has {len(subjects)} subject{'s' if len(subjects) != 1 else ''} to train on",
+            expected=f"more than the {n} set aside for validation",
+            fix="use fewer or smaller folds, or set train.selection=last_epoch",
+        )
+    return tuple(sorted(random.Random(f"{seed}/{name}").sample(list(subjects), n)))
 
 
 def legacy_sequence_split(
@@ -136,6 +153,32 @@ def legacy_sequence_split(
         n_test = min(max(1, round(test_share * len(members))), len(members) - 1)
         test += random.Random(f"{seed}/{label}").sample(members, n_test)
     return sorted(set(range(len(labels))) - set(test)), sorted(test)
+
+
+def sample_folds(n_samples: int, n_folds: int, *, seed: int = 0) -> list[list[int]]:
+    """Samples divided at random into folds of about the same size, whoever is seen in them: positions of each fold.
+
+    As with `legacy_sequence_split`, a subject stands on both sides.
+
+    Args:
+        n_samples: Number of samples.
+        n_folds: Number of folds, at least two and at most one per sample.
+        seed: Of the draw.
+
+    Raises:
+        ProtocolError: more folds than samples, or fewer than two.
+
+    References:
+        The code of Raimondo et al. (RGB-D facial expressions) divides samples so, their paper speaks of subjects.
+
+    Examples:
+        >>> sample_folds(7, 3)
+        [[0, 2, 6], [3, 5], [1, 4]]
+    """
+    if not 2 <= n_folds <= n_samples:
+        raise ProtocolError(f"{n_folds} folds of {n_samples} clips", expected=f"from 2 to {n_samples} folds")
+    order = random.Random(f"{seed}/{n_folds}").sample(range(n_samples), n_samples)
+    return [sorted(order[i::n_folds]) for i in range(n_folds)]
 
 
 def split_hash(folds: Sequence[Fold]) -> str:

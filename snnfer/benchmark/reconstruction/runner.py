@@ -7,7 +7,7 @@ from typing import Any
 from snnfer._files import write_json
 from snnfer.benchmark.data import load_dataset
 from snnfer.benchmark.pool import run_tasks
-from snnfer.benchmark.protocol import ClipFold, clip_folds, clip_split_hash, describe_split
+from snnfer.benchmark.protocol import ClipFold, clip_folds, clip_split_hash, describe_split, fixed_epochs
 from snnfer.benchmark.reconstruction.config import ReconstructionBenchmarkConfig
 from snnfer.benchmark.reconstruction.tasks import (
     ReconstructionTask,
@@ -43,7 +43,7 @@ def run_reconstruction(
             first,
             command=command,
             data_config=settings.data_of(settings.resolutions[0]),
-            protocol=describe_split(settings.protocol, folds, settings.train.epochs),
+            protocol=describe_split(settings.protocol, folds, selection=fixed_epochs(settings.train.epochs)),
             published=settings.published,
             split_hash=clip_split_hash(folds),
         )

@@ -8,7 +8,7 @@ from typing import Any
 from snnfer._files import write_json
 from snnfer.benchmark.data import load_dataset
 from snnfer.benchmark.pool import run_tasks
-from snnfer.benchmark.protocol import ClipFold, clip_folds, clip_split_hash, describe_split
+from snnfer.benchmark.protocol import ClipFold, clip_folds, clip_split_hash, describe_split, fixed_epochs
 from snnfer.benchmark.reconstruction.tasks import (
     ReconstructionTask,
     reconstruction_schema,
@@ -48,7 +48,7 @@ def run_transfer(settings: TransferConfig, *, out: Path, jobs: int, shard: tuple
             settings,
             data,
             command=command,
-            protocol=describe_split(settings.protocol, folds, settings.train.epochs),
+            protocol=describe_split(settings.protocol, folds, selection=fixed_epochs(settings.train.epochs)),
             published=settings.published,
             split_hash=clip_split_hash(folds),
         )

@@ -14,6 +14,7 @@ from snnfer.benchmark import write_report  # noqa: E402
 from snnfer.benchmark.jobs import predictions_schema  # noqa: E402
 from snnfer.benchmark.store import write_table  # noqa: E402
 from snnfer.benchmark.summary import summarise  # noqa: E402
+from snnfer.benchmark.table import result_table  # noqa: E402
 from snnfer.datasets import PAPER_AUS  # noqa: E402
 from snnfer.errors import ConfigError, DatasetError  # noqa: E402
 from snnfer.metrics import paired_permutation_test, subject_bootstrap  # noqa: E402
@@ -358,6 +359,12 @@ def test_an_incomplete_or_legacy_run_says_so_at_the_top(tmp_path, parse_page):
     assert "au_snn-rgb-seed0-s07" in before_contents
     assert "Not comparable" in before_contents
     assert "A short run." in before_contents
+    assert all("Not comparable" in note for note in page.notes.values())
+    assert all("Not comparable" in image["alt"] for image in page.images)
+    assert result_table(tmp_path / "run").endswith(
+        "Not comparable with scores of people who were not seen in training."
+    )
+    assert "never seen" not in before_contents
 
 
 def test_controls_alone_and_a_single_subject_still_give_a_report(tmp_path, parse_page):

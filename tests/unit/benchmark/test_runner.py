@@ -14,6 +14,7 @@ import yaml
 
 from snnfer.benchmark import load_config, run
 from snnfer.benchmark.jobs import list_jobs
+from snnfer.datasets import ManifestDataset
 from snnfer.errors import ConfigError, DatasetError, SnnferError
 
 PARTS = ("manifest.json", "predictions.parquet", "metrics.json", "ops.json", "report.html", "examples.npz")
@@ -145,7 +146,7 @@ def test_the_run_id_follows_the_effective_config(config_file):
         ("modalities=[sound]", "unknown modality 'sound'"),
         ("models=[{name: au_snnn}]", "use 'au_snn'"),
         ("controls.label_permuted=[au_snn/gray]", "label_permuted names 'au_snn/gray'"),
-        ("protocol.folds=[nobody]", "unknown subject 'nobody'"),
+        ("protocol.folds=[nobody]", "unknown fold 'nobody'; expected some of anna, ben, cleo"),
         ("models=[{name: au_snn}, {name: au_snn, args: {hidden: 8}}]", "models names 'au_snn/events' twice.*own label"),
         ("data.slicing=count", "slicing 'count' for the modality 'rgb'"),
         ("data.slicing=evenly", "data.slicing"),
@@ -162,9 +163,9 @@ def test_a_missing_box_column_says_what_to_do(config_file, tmp_path):
         run(config_file, out=tmp_path / "runs", overrides=["data.crop=manifest"])
 
 
-def test_jobs_cover_models_modalities_seeds_and_folds(config_file):
+def test_jobs_cover_models_modalities_seeds_and_folds(config_file, toy_manifest):
     config = load_config(config_file, ["seeds=[0,1]"])
-    jobs = list_jobs(config, ("a", "b", "c"))
+    jobs = list_jobs(config, ManifestDataset.read(toy_manifest))
     assert len({job.name for job in jobs}) == len(jobs) == 2 * 3 * 3  # seeds, folds, networks with the control
 
 

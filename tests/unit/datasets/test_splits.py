@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snnfer.datasets import Fold, leave_one_subject_out, legacy_sequence_split, split_hash, subject_folds
+from snnfer.datasets import Fold, leave_one_subject_out, legacy_sequence_split, sample_folds, split_hash, subject_folds
 from snnfer.errors import ProtocolError
 
 SUBJECTS = st.lists(st.text("abcdef", min_size=1, max_size=3), min_size=4, max_size=12, unique=True)
@@ -51,6 +51,32 @@ def test_folds_of_subjects_test_everyone_once(subjects, n_folds, seed):
     for fold in folds:
         assert set(fold.train) == set(subjects) - set(fold.test)
     assert subject_folds([*reversed(subjects), subjects[0]], n_folds, seed=seed) == folds
+
+
+@given(SUBJECTS, st.integers(2, 3), st.integers(0, 2), st.integers(0, 5))
+def test_folds_of_subjects_can_set_some_aside(subjects, n_folds, n_validation, seed):
+    needed = max(len(fold.test) for fold in subject_folds(subjects, n_folds, seed=seed)) + n_validation
+    if len(subjects) <= needed:
+        with pytest.raises(ProtocolError, match=r"subjects? to train on; expected more than the .*last_epoch"):
+            subject_folds(subjects, n_folds, n_validation_subjects=n_validation, seed=seed)
+        return
+    for fold in subject_folds(subjects, n_folds, n_validation_subjects=n_validation, seed=seed):
+        groups = [set(fold.train), set(fold.validation), set(fold.test)]
+        assert len(groups[1]) == n_validation
+        assert set.union(*groups) == set(subjects)
+        assert sum(map(len, groups)) == len(subjects)
+
+
+@given(st.integers(2, 40), st.integers(2, 12), st.integers(0, 5))
+def test_folds_of_samples_test_each_once(n_samples, n_folds, seed):
+    if n_folds > n_samples:
+        with pytest.raises(ProtocolError, match=f"{n_folds} folds of {n_samples} clips; expected from 2"):
+            sample_folds(n_samples, n_folds, seed=seed)
+        return
+    folds = sample_folds(n_samples, n_folds, seed=seed)
+    assert sorted(i for fold in folds for i in fold) == list(range(n_samples))
+    assert len(folds) == n_folds
+    assert max(map(len, folds)) - min(map(len, folds)) <= 1
 
 
 @pytest.mark.parametrize("n_folds", [1, 4])

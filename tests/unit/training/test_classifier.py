@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from snnfer.datasets import ArrayCache, ClipInput, ClipTensors, ManifestDataset
-from snnfer.errors import ConfigError, DatasetError, ProtocolError
+from snnfer.errors import ConfigError, DatasetError
 from snnfer.training import TrainConfig, load_model, normalise, save_model
 from snnfer.training.augmentation import random_shift
 from snnfer.training.classifier import PermutedLabels, input_statistics, train_classifier
@@ -147,17 +147,3 @@ def test_normalise_is_per_channel():
 def test_impossible_recipes_are_refused(wrong):
     with pytest.raises(ConfigError, match=next(iter(wrong))):
         TrainConfig(**wrong)
-
-
-def test_a_job_that_would_train_on_its_test_subject_is_refused(make_clips):
-    from snnfer.benchmark.config import ModelConfig
-    from snnfer.benchmark.jobs import Job
-    from snnfer.benchmark.runner import check_subjects
-    from snnfer.datasets import Fold
-
-    fold = Fold("cleo", train=("anna",), test=("cleo",))
-    job = Job(ModelConfig("au_snn"), "events", "standard", 0, fold)
-    check_subjects([job], {"events": make_clips()})
-    object.__setattr__(fold, "train", ("anna", "cleo"))  # past the guard of Fold itself
-    with pytest.raises(ProtocolError, match="would train on its test subject 'cleo'"):
-        check_subjects([job], {"events": make_clips()})
