@@ -49,7 +49,7 @@ def plot_grad_cam(images: np.ndarray, maps: np.ndarray, titles: Sequence[str] = 
         raise ShapeError(f"{len(titles)} titles for {len(images)} pictures", expected="one for each, or none")
     columns = min(COLUMNS, len(images))
     rows = -(-len(images) // columns)
-    figure = new_figure(0.9 + rows * (2 * 4.4 / COLUMNS * images.shape[1] / images.shape[2] + 0.25))
+    figure = new_figure(0.9 + rows * (2 * 4.15 / COLUMNS * images.shape[1] / images.shape[2] + 0.25))
     panels = figure.subplots(2 * rows, columns, squeeze=False)
     for panel in panels.flat:
         panel.set_axis_off()
@@ -69,7 +69,7 @@ def plot_grad_cam(images: np.ndarray, maps: np.ndarray, titles: Sequence[str] = 
 def _overlay(panel: "Axes", image: np.ndarray, strength: np.ndarray) -> object:
     grey = DIMMED * image.mean(axis=2)
     panel.imshow(grey, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-    alpha = np.clip(1.3 * strength, 0, 0.75)
+    alpha = np.clip(1.2 * strength, 0, 0.6)
     return panel.imshow(strength, cmap=HEAT, vmin=0, vmax=1, alpha=alpha, interpolation="bilinear")
 
 

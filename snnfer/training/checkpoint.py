@@ -47,7 +47,7 @@ def normalise(x: torch.Tensor, mean: tuple[float, ...], std: tuple[float, ...]) 
     """``(x - mean) / std`` per channel of ``[T, N, C, H, W]``, as float32."""
     shape = (1, 1, -1, 1, 1)
     offset, scale = (torch.tensor(v, dtype=torch.float32, device=x.device).view(shape) for v in (mean, std))
-    return x.float().sub_(offset).div_(scale)
+    return (x.float() - offset).div_(scale)  # x itself stays as it is, float32 or not
 
 
 def save_model(folder: str | os.PathLike[str], trained: TrainedModel) -> None:

@@ -137,7 +137,10 @@ def test_random_shift_moves_each_clip_as_a_whole_within_its_limits():
 def test_normalise_is_per_channel():
     x = torch.arange(24, dtype=torch.uint8).view(2, 2, 3, 1, 2)
     expected = (x.numpy() - np.array([1.0, 2, 3]).reshape(3, 1, 1)) / np.array([2.0, 4, 8]).reshape(3, 1, 1)
-    assert np.allclose(normalise(x, (1.0, 2.0, 3.0), (2.0, 4.0, 8.0)).numpy(), expected, atol=1e-6)
+    for raw in (x, x.float()):
+        before = raw.clone()
+        assert np.allclose(normalise(raw, (1.0, 2.0, 3.0), (2.0, 4.0, 8.0)).numpy(), expected, atol=1e-6)
+        assert torch.equal(raw, before)
 
 
 @pytest.mark.parametrize(
