@@ -67,6 +67,7 @@ def cs3d_factorized(
         factorisation; this arrangement has 4.2553 G as thop counts, and is inferred from the figure.
 
     Examples:
+        >>> import torch
         >>> model = cs3d_factorized(size=(16, 16), channels=(4, 8, 8), hidden=16)
         >>> model(torch.rand(16, 2, 3, 16, 16)).shape
         torch.Size([2, 7])
@@ -142,6 +143,7 @@ def cs3d(
         here, as thop counts.
 
     Examples:
+        >>> import torch
         >>> model = cs3d(size=(16, 16), channels=(4, 8, 8), hidden=16)
         >>> model(torch.rand(16, 2, 3, 16, 16)).shape
         torch.Size([2, 7])
