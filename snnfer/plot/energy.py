@@ -43,7 +43,7 @@ def plot_break_even(
         >>> figure.axes[0].get_ylabel()
         'energy per sample (mJ), estimated'
     """
-    figure = new_figure(3.6)
+    figure = new_figure(3.9)
     axes = figure.subplots()
     to_mj = 1e-9
     axes.plot(rates, to_mj * np.asarray(energies_pj), color=COLOURS[0], linewidth=1.8, label=name)
@@ -57,6 +57,6 @@ def plot_break_even(
     axes.set_yscale("log")
     unit = "spikes / neuron / step" if quantity == "firing rate" else "share of dense operations"
     tidy(axes, xlabel=f"{quantity} ({unit})", ylabel="energy per sample (mJ), estimated", grid="y",
-         title=f"{scenario}: estimates, not measurements".removeprefix(": "))  # fmt: skip
+         title=f"{scenario}\nestimates, not measurements".lstrip())  # fmt: skip
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=9, frameon=False)
     return figure

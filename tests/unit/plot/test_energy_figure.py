@@ -23,7 +23,7 @@ def test_curve_reference_measured_and_break_even_are_drawn_where_they_are():
 
 def test_it_says_that_these_are_estimates_and_names_units():
     axes = draw().axes[0]
-    assert axes.get_title(loc="left") == "45nm_fp32: estimates, not measurements"
+    assert axes.get_title(loc="left") == "45nm_fp32\nestimates, not measurements"
     assert axes.get_xlabel() == "firing rate (spikes / neuron / step)"
     assert axes.get_ylabel() == "energy per sample (mJ), estimated"
     assert draw(quantity="input density").axes[0].get_xlabel() == "input density (share of dense operations)"
