@@ -52,19 +52,19 @@ def energy_table(operations: Entries) -> Table | None:
     if not counted:
         return None
     by_network = [{e["scenario"]: e for e in entry["energy"]} for entry in counted]
-    rows = [
-        [name, estimate["constants"], *(_energies(of_network.get(name)) for of_network in by_network)]
-        for name, estimate in by_network[0].items()
-    ]
-    header = ["scenario", "constants", *(f"{network_name(entry)} (mJ)" for entry in counted)]
-    note = f"Event-driven / dense: {NOTICE}. The first skips zeros, the second computes with them too."
-    return Table(header, rows, 2, (note,))
+    rows = [[name, *(_energies(of_network.get(name)) for of_network in by_network)] for name in by_network[0]]
+    header = ["scenario", *(f"{network_name(entry)} (mJ)" for entry in counted)]
+    notes = [f"Event-driven / dense: {NOTICE}. The first skips zeros, the second computes with them too."]
+    reasons = dict.fromkeys(e["reason"] for entry in counted for e in entry["energy"] if e["event_driven_pj"] is None)
+    if reasons:
+        notes.append(f"{MISSING}: {', or '.join(reasons)}.")
+    return Table(header, rows, 1, tuple(notes))
 
 
 def scenario_facts(operations: Entries) -> dict[str, str]:
     """What each scenario is, and where its constants come from."""
     stored = next((entry["energy"] for entry in operations if entry.get("energy")), [])
-    return {e["scenario"]: f"{e['description']}. Source: {e['source']}." for e in stored}
+    return {e["scenario"]: f"{e['description']}. {e['constants']}. Source: {e['source']}." for e in stored}
 
 
 def _interval_text(metrics: Mapping[str, Any]) -> str:
@@ -92,9 +92,7 @@ def _shares(entry: Mapping[str, Any], baseline: Mapping[str, Any]) -> str:
 
 
 def _energies(estimate: Mapping[str, Any] | None) -> str:
-    if estimate is None:
-        return MISSING
-    values = [estimate["event_driven_pj"], estimate["dense_pj"]]
+    values = [estimate["event_driven_pj"], estimate["dense_pj"]] if estimate else [None, None]
     if values == [None, None]:
-        return estimate["reason"] or MISSING
+        return MISSING
     return " / ".join(DASH if value is None else f"{value / 1e9:.3g}" for value in values)

@@ -1,5 +1,6 @@
 """The data of a benchmark: found, generated or cropped as its config says."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +27,18 @@ def load_dataset(config: DataConfig, *, jobs: int = 1) -> ManifestDataset:
 
 
 def load_tensors(
-    data: ManifestDataset, config: DataConfig, modality: str, *, show_progress: bool = True
+    data: ManifestDataset,
+    config: DataConfig,
+    modality: str,
+    *,
+    max_frame_age_us: int | None = None,
+    show_progress: bool = True,
 ) -> ClipTensors:
-    """Cached tensors of all clips in one modality."""
+    """Cached tensors of all clips in one modality; see `snnfer.datasets.ClipInput` for `max_frame_age_us`."""
     cache = ArrayCache(default_cache_dir() / "tensors")
     boxes = clip_boxes(data, config.crop, cache)
-    return ClipTensors(data, config.clip_input(modality), cache, boxes=boxes, show_progress=show_progress)
+    reader = replace(config.clip_input(modality), max_frame_age_us=max_frame_age_us)
+    return ClipTensors(data, reader, cache, boxes=boxes, show_progress=show_progress)
 
 
 def clip_boxes(data: ManifestDataset, crop: str, cache: ArrayCache) -> list[Box | None]:

@@ -5,16 +5,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from snnfer.benchmark.config import DataConfig
-from snnfer.benchmark.data import clip_boxes
-from snnfer.datasets import (
-    ArrayCache,
-    ClipInput,
-    ClipTensors,
-    ManifestDataset,
-    WindowPairs,
-    WindowSamples,
-    default_cache_dir,
-)
+from snnfer.benchmark.data import load_tensors
+from snnfer.datasets import ClipTensors, ManifestDataset, WindowPairs, WindowSamples
 from snnfer.errors import ConfigError
 
 
@@ -65,7 +57,7 @@ def event_tensors(
     settings = replace(
         config, representation=representation, representation_args=dict(args or {}), size=size or config.size
     )
-    return _tensors(data, settings, settings.clip_input("events"))
+    return load_tensors(data, settings, "events")
 
 
 def frame_tensors(
@@ -73,9 +65,4 @@ def frame_tensors(
 ) -> ClipTensors:
     """Cached frames of all clips, one per window; each must be shown within two windows of the events."""
     settings = replace(config, size=size or config.size)
-    return _tensors(data, settings, replace(settings.clip_input(modality), max_frame_age_us=2 * config.window_us))
-
-
-def _tensors(data: ManifestDataset, config: DataConfig, input: ClipInput) -> ClipTensors:
-    cache = ArrayCache(default_cache_dir() / "tensors")
-    return ClipTensors(data, input, cache, boxes=clip_boxes(data, config.crop, cache))
+    return load_tensors(data, settings, modality, max_frame_age_us=2 * config.window_us)

@@ -15,7 +15,36 @@ from snnfer.representations import CountFrames
 Within = Literal["clip", "expression"]
 
 
-class WindowSamples(Dataset):
+class _Windows(Dataset):
+    """Some windows of the clips of a data set, each known by the position of its clip and of its first window."""
+
+    clips: ClipTensors
+    samples: list[tuple[int, int]]
+
+    @property
+    def data(self) -> ManifestDataset:
+        """The data set of the clips."""
+        return self.clips.data
+
+    @property
+    def input(self) -> ClipInput:
+        """How the windows were made."""
+        return self.clips.input
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def indices(self, subjects: Sequence[str]) -> list[int]:
+        """Indices of the samples of `subjects`."""
+        return self.of_clips(self.clips.indices(subjects))
+
+    def of_clips(self, clips: Sequence[int]) -> list[int]:
+        """Indices of the samples of the clips at these positions of the data set."""
+        wanted = set(clips)
+        return [n for n, (i, _) in enumerate(self.samples) if i in wanted]
+
+
+class WindowSamples(_Windows):
     """Windows of clips, each labelled as its clip: what evTransFER trains on.
 
     Args:
@@ -50,35 +79,13 @@ class WindowSamples(Dataset):
         self.labels = tuple(clips.labels[i] for i, _ in self.samples)
         self.lengths = [n_windows] * len(self.samples)
 
-    @property
-    def data(self) -> ManifestDataset:
-        """The data set of the clips."""
-        return self.clips.data
-
-    @property
-    def input(self) -> ClipInput:
-        """How the windows were made."""
-        return self.clips.input
-
-    def __len__(self) -> int:
-        return len(self.samples)
-
     def __getitem__(self, index: int) -> tuple[torch.Tensor, int, int]:
         clip, start = self.samples[index]
         x = np.array(self.clips.array(clip)[start : start + self.n_windows])
         return torch.from_numpy(x), self.labels[index], self.n_windows
 
-    def indices(self, subjects: Sequence[str]) -> list[int]:
-        """Indices of the samples of `subjects`."""
-        return self.of_clips(self.clips.indices(subjects))
 
-    def of_clips(self, clips: Sequence[int]) -> list[int]:
-        """Indices of the samples of the clips at these positions of the data set."""
-        wanted = set(clips)
-        return [n for n, (i, _) in enumerate(self.samples) if i in wanted]
-
-
-class WindowPairs(Dataset):
+class WindowPairs(_Windows):
     """Windows of events with the frame on show at their end: what a reconstruction is trained on.
 
     Args:
@@ -104,41 +111,20 @@ class WindowPairs(Dataset):
         min_events: int = 1,
     ) -> None:
         _check_paired(events, frames)
-        self.events, self.frames = events, frames
+        self.clips = self.events = events
+        self.frames = frames
         self.samples = window_starts(events, n_windows=1, stride=stride, within=within, min_events=min_events)
         self._check_frames()
-
-    @property
-    def data(self) -> ManifestDataset:
-        """The data set of the clips."""
-        return self.events.data
-
-    @property
-    def input(self) -> ClipInput:
-        """How the event windows were made."""
-        return self.events.input
 
     @property
     def n_target_channels(self) -> int:
         """Channels of the frames."""
         return self.frames.input.n_channels
 
-    def __len__(self) -> int:
-        return len(self.samples)
-
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
         clip, window = self.samples[index]
         x, y = np.array(self.events.array(clip)[window]), np.array(self.frames.array(clip)[window])
         return torch.from_numpy(x), torch.from_numpy(y)
-
-    def indices(self, subjects: Sequence[str]) -> list[int]:
-        """Indices of the pairs of `subjects`."""
-        return self.of_clips(self.events.indices(subjects))
-
-    def of_clips(self, clips: Sequence[int]) -> list[int]:
-        """Indices of the pairs of the clips at these positions of the data set."""
-        wanted = set(clips)
-        return [n for n, (i, _) in enumerate(self.samples) if i in wanted]
 
     def _check_frames(self) -> None:
         for i in sorted({clip for clip, _ in self.samples}):
