@@ -6,7 +6,6 @@ takes about a minute on one core: SynthAU people act four Action Units (once gen
 each of them is held out once. docs/tutorials/compose.md explains it line by line.
 """
 
-
 import argparse
 import tempfile
 from collections.abc import Sequence
