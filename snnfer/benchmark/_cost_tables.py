@@ -42,7 +42,7 @@ def cost_table(metrics: Mapping[str, Any], operations: Entries, published: Entri
     if not any(entry.get("energy") for entry in operations):
         kept.pop("energy (% of the first), event-driven / dense", None)
     sources = dict.fromkeys(f["source"] for f in published if f.get("source") and _has_counts(f))
-    notes = ("Published counts: " + "; ".join(sources) + ".",) if sources else ()
+    notes = ("Published counts, of networks of the published size: " + "; ".join(sources) + ".",) if sources else ()
     return Table(list(kept), [list(row) for row in zip(*kept.values(), strict=True)], 2, notes)
 
 

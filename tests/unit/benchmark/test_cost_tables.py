@@ -45,7 +45,7 @@ def test_costs_stand_in_the_order_of_the_config_beside_what_was_published(operat
     shares = "energy (% of the first), event-driven / dense"
     assert (base[shares], step[shares]) == ("100.0 / 100.0", "25.0 / 50.0")
     assert (base["published energy (%)"], step["published energy (%)"]) == ("\u2013", "21.97")
-    assert table.notes == ("Published counts: A; B.",)
+    assert table.notes == ("Published counts, of networks of the published size: A; B.",)
 
 
 def test_energies_of_every_scenario_in_millijoules(operations):
