@@ -173,7 +173,7 @@ def sample_folds(n_samples: int, n_folds: int, *, seed: int = 0) -> list[list[in
 
     Examples:
         >>> sample_folds(7, 3)
-        [[0, 2, 6], [3, 5], [1, 4]]
+        [[4, 5, 6], [1, 3], [0, 2]]
     """
     if not 2 <= n_folds <= n_samples:
         raise ProtocolError(f"{n_folds} folds of {n_samples} clips", expected=f"from 2 to {n_samples} folds")
