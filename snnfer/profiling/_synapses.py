@@ -1,5 +1,6 @@
 """Synaptic operations of weighted layers: dense, and on the nonzero inputs alone."""
 
+import copy
 import math
 from typing import Any
 
@@ -34,28 +35,20 @@ def nonzero_operations(module: Any, x: torch.Tensor) -> int:
     if nonzero.ndim == spatial_ndim + 1:
         nonzero = nonzero.unsqueeze(0)
     per_group = nonzero.unflatten(1, (module.groups, -1)).sum(2)  # [B, groups, *]
-    reached = _counter(module, x.device)(per_group).sum()
+    reached = _run_as_counter(module, per_group).sum()
     return round(reached.item()) * (module.out_channels // module.groups)
 
 
-def _counter(module: Any, device: torch.device) -> nn.Module:
-    """`module` with one channel per group and all weights 1, in float64, where counts are exact."""
-    options = {
-        "stride": module.stride,
-        "padding": module.padding,
-        "dilation": module.dilation,
-        "groups": module.groups,
-        "padding_mode": module.padding_mode,
-        "bias": False,
-        "device": device,
-        "dtype": torch.float64,
-    }
-    if isinstance(module, TRANSPOSED):
-        options["output_padding"] = module.output_padding
-    kind: Any = next(cls for cls in WEIGHTED if isinstance(module, cls))
-    counter = kind(module.groups, module.groups, module.kernel_size, **options).requires_grad_(False)
-    counter.weight.fill_(1)
-    return counter
+def _run_as_counter(module: Any, x: torch.Tensor) -> torch.Tensor:
+    """What `module` gives for ``[B, groups, *]`` with one channel per group and weights 1, in float64 (exact counts).
+
+    Its own forward is called, because a subclass may pad there, as TensorFlow's "SAME" convolutions of timm do.
+    """
+    counter = copy.copy(module)
+    ones = torch.ones(module.groups, 1, *module.kernel_size, dtype=x.dtype, device=x.device)
+    counter._parameters = {"weight": nn.Parameter(ones, requires_grad=False), "bias": None}
+    counter.in_channels = counter.out_channels = module.groups
+    return type(module).forward(counter, x)
 
 
 def is_binary(x: torch.Tensor) -> bool:

@@ -6,6 +6,7 @@ import json
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from snnfer.errors import ShapeError
@@ -38,6 +39,13 @@ LAYERED = {  # models that multiply in convolutions and fully connected layers a
 }
 
 
+class SamePaddedConv2d(nn.Conv2d):
+    """A convolution that pads in its forward, more behind than in front, as TensorFlow's "SAME" does."""
+
+    def forward(self, x):
+        return super().forward(functional.pad(x, (1, 2, 1, 2)))
+
+
 def brute_force_operations(module, x):
     """Each nonzero input alone, as a batch of one-hot inputs: every output that it reaches is one operation."""
     positive = type(module)(**constructor_arguments(module)).double().requires_grad_(False)
@@ -56,6 +64,12 @@ def constructor_arguments(module):
     if isinstance(module, nn.ConvTranspose2d):
         arguments["output_padding"] = module.output_padding
     return {**arguments, "bias": False}
+
+
+def test_padding_of_a_subclass_is_counted():
+    module = SamePaddedConv2d(2, 3, 4, stride=2)
+    x = (torch.rand(2, 2, 3, 3, generator=torch.Generator().manual_seed(0)) < 0.5).float()
+    assert nonzero_operations(module, x) == brute_force_operations(module, x)
 
 
 @pytest.mark.parametrize(("module", "shape"), CONVOLUTIONS)
