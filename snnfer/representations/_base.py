@@ -11,9 +11,7 @@ import torch
 from snnfer._registry import look_up, names, register
 from snnfer.errors import ShapeError, SnnferError
 from snnfer.events import EventStream
-
-Box = tuple[int, int, int, int]
-"""A box in sensor pixels: x, y of the top-left corner, width, height."""
+from snnfer.representations._ranges import Box, count_windows, time_range
 
 
 @dataclass(frozen=True)
@@ -120,7 +118,6 @@ class Representation(ABC):
         lengths = [self.count_steps(stream, **chosen) for stream, chosen in zip(streams, each, strict=True)]
         return torch.nn.utils.rnn.pad_sequence(tensors), torch.tensor(lengths)  # [T, N, C, H, W], [N]
 
-    @abstractmethod
     def count_steps(
         self,
         stream: EventStream,
@@ -129,7 +126,9 @@ class Representation(ABC):
         t_end_us: int | None = None,
         box: Box | None = None,
     ) -> int:
-        """Number of leading steps of the tensor that the time range fills; steps after them are padding."""
+        """Number of windows that the time range fills, at most `n_steps`."""
+        n_windows = count_windows(*time_range(stream, t_start_us, t_end_us), self.window_us)
+        return min(n_windows, self.n_steps) if self.n_steps else n_windows
 
 
 R = TypeVar("R", bound=Callable[..., Representation])

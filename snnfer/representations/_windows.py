@@ -1,7 +1,6 @@
-"""Windows of a recording, and the base of representations that draw one full-sensor image per window."""
+"""The base of representations that draw one full-sensor image per window."""
 
 from abc import abstractmethod
-from bisect import bisect_left
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -9,38 +8,9 @@ import numpy as np
 import torch
 from torch.nn.functional import interpolate
 
-from snnfer.errors import SnnferError
 from snnfer.events import EventStream
-from snnfer.representations._base import Box, Representation
-
-
-def check_box(box: Box | None, stream: EventStream) -> Box:
-    """The box, or that of the sensor; `SnnferError` if it is empty."""
-    x, y, width, height = box or (0, 0, stream.width, stream.height)
-    if width < 1 or height < 1:
-        raise SnnferError(f"box = {box}", expected="a width and height of at least 1")
-    return x, y, width, height
-
-
-def time_range(stream: EventStream, t_start_us: int | None, t_end_us: int | None) -> tuple[int, int]:
-    """Start and end in microseconds; by default from the first event to just after the last."""
-    start = stream.t_start_us if t_start_us is None else int(t_start_us)
-    after_last = stream.t_start_us + stream.duration_us + (len(stream) > 0)
-    end = max(after_last, start) if t_end_us is None else int(t_end_us)
-    if end < start:
-        raise SnnferError(f"a time range from {start} us to {end} us", expected="an end that is not before the start")
-    return start, end
-
-
-def count_windows(start_us: int, end_us: int, window_us: int) -> int:
-    """Number of windows, the last one possibly incomplete."""
-    return -(-(end_us - start_us) // window_us)
-
-
-def window_edges(t: np.ndarray, start_us: int, end_us: int, window_us: int, n_windows: int) -> list[int]:
-    """Index of the first event of each window, and one past the last event; `t` is sorted."""
-    starts = [min(start_us + k * window_us, end_us) for k in range(n_windows + 1)]
-    return [bisect_left(t, time) for time in starts]
+from snnfer.representations._base import Representation
+from snnfer.representations._ranges import Box, check_box, count_windows, time_range, window_edges
 
 
 @dataclass(frozen=True)
@@ -91,18 +61,6 @@ class WindowImages(Representation):
             SnnferError: the box is empty or the range ends before it starts.
         """
         return self._draw_windows(stream, t_start_us, t_end_us, box, origin_us=None)
-
-    def count_steps(
-        self,
-        stream: EventStream,
-        *,
-        t_start_us: int | None = None,
-        t_end_us: int | None = None,
-        box: Box | None = None,
-    ) -> int:
-        """Number of windows that the time range fills, at most `n_steps`."""
-        n_windows = count_windows(*time_range(stream, t_start_us, t_end_us), self.window_us)
-        return min(n_windows, self.n_steps) if self.n_steps else n_windows
 
     def _draw_windows(
         self,

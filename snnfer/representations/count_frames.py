@@ -7,8 +7,8 @@ import numpy as np
 import torch
 
 from snnfer.events import EventStream
-from snnfer.representations._base import Box, Representation, register_representation
-from snnfer.representations._windows import check_box, count_windows, time_range, window_edges
+from snnfer.representations._base import Representation, register_representation
+from snnfer.representations._ranges import Box, check_box, count_windows, time_range, window_edges
 
 
 @register_representation("count_frames")
@@ -104,18 +104,6 @@ class CountFrames(Representation):
         counts = torch.from_numpy(np.zeros(n_steps * frame_size, dtype=np.float32))  # calloc: untouched pages are free
         counts.scatter_add_(0, torch.from_numpy(index), torch.ones(len(index)))
         return counts.view(n_steps, 2, out_height, out_width)  # [T, 2, H, W]
-
-    def count_steps(
-        self,
-        stream: EventStream,
-        *,
-        t_start_us: int | None = None,
-        t_end_us: int | None = None,
-        box: Box | None = None,
-    ) -> int:
-        """Number of windows that the time range fills, at most `n_steps`."""
-        n_windows = count_windows(*time_range(stream, t_start_us, t_end_us), self.window_us)
-        return min(n_windows, self.n_steps) if self.n_steps else n_windows
 
 
 _OUTSIDE = -(1 << 40)  # beyond any index: negative whatever is added for the other axis, the polarity and the window

@@ -7,7 +7,8 @@ import torch
 
 from snnfer.errors import SnnferError
 from snnfer.events import EventStream
-from snnfer.representations._base import Box, register_representation
+from snnfer.representations._base import register_representation
+from snnfer.representations._ranges import Box
 from snnfer.representations.count_frames import CountFrames
 
 

@@ -11,7 +11,8 @@ import torch
 
 from snnfer.errors import SnnferError
 from snnfer.events import EventStream
-from snnfer.representations._base import Box, Representation
+from snnfer.representations._base import Representation
+from snnfer.representations._ranges import Box
 
 
 @dataclass(frozen=True)

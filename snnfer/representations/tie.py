@@ -11,8 +11,9 @@ from torch.nn.functional import interpolate
 from snnfer._check import check_choice
 from snnfer.errors import ConfigError
 from snnfer.events import EventStream
-from snnfer.representations._base import Box, register_representation
+from snnfer.representations._base import register_representation
 from snnfer.representations._kernels import PiecewiseLinear, est_kernel, kernel_of_file, triangle
+from snnfer.representations._ranges import Box
 from snnfer.representations._windows import WindowImages
 
 N_BINS = 9
