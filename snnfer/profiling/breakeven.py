@@ -73,8 +73,8 @@ def break_even(
 
     Activity scales every count that follows from it: the accumulates and spikes of a spiking network grow with its
     firing rate, each spike keeping the mean fan-out that was counted, while the multiply-accumulates of its first layer
-    and its neuron updates stay; of a network without spiking neurons, all operations grow with the density of its
-    inputs.
+    and its neuron updates stay; of a network without binary spikes (no neurons, or soft ones), all operations grow with
+    the density of its inputs.
 
     Args:
         report: Counts of the network that skips zeros.
@@ -101,7 +101,7 @@ def break_even(
         raise ConfigError(
             f"no break-even under the scenario '{scenario.name}'", cause=reason, fix="choose a 45nm scenario"
         )
-    spiking = report.neuron_updates > 0
+    spiking = report.neuron_updates > 0 and (report.acs > 0 or report.spikes == 0)
     measured = report.firing_rate if spiking else report.macs / max(report.dense_macs, 1)
     if not measured:
         raise ConfigError(

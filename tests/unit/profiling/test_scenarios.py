@@ -8,7 +8,7 @@ from torch import nn
 
 from snnfer.errors import ConfigError
 from snnfer.layers import SpikingSequential
-from snnfer.neurons import IF
+from snnfer.neurons import IF, SoftSpiking
 from snnfer.profiling import SCENARIOS, break_even, count_operations, estimate_energy, find_scenario
 from snnfer.profiling.report import LayerOperations, OperationReport
 from snnfer.profiling.scenarios import NOTICE, energy_lines
@@ -125,6 +125,15 @@ def test_break_even_without_neurons_is_about_the_input():
     assert line.fixed_pj == pytest.approx(8 * read)  # outputs
     assert line.slope_pj == pytest.approx(8 * 4.6 + 8 * read + 8 * read)  # operations, weights, inputs
     assert line.reference_pj == pytest.approx(8 * 4.6 + (1 + 8 + 8) * read)
+
+
+def test_break_even_of_soft_spikes_is_about_the_density():
+    """Soft spikes are real values: all operations are MACs, and the energy follows how many of the inputs are zero."""
+    network = SpikingSequential(SoftSpiking(theta=0.5), nn.Linear(4, 2, bias=False))
+    report = count_operations(network, torch.tensor([[[0.9, 0.7, 0.6, 0.1]]]))
+    line = break_even(report, find_scenario("45nm_fp32"))
+    assert (line.quantity, line.measured) == ("input density", 0.75)
+    assert (line.fixed_pj, line.slope_pj) == (0, pytest.approx(8 * 4.6))
 
 
 def test_the_break_even_rate_makes_both_equal_when_counted_again():
