@@ -1,4 +1,4 @@
-"""Checks of what a layer is given: the input and the state."""
+"""Checks of what a layer is given: the input, the state and the neuron."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from snnfer._check import check_ndim
-from snnfer.errors import ShapeError, StateError
+from snnfer.errors import ConfigError, ShapeError, StateError
 
 
 def check_maps(x: torch.Tensor, *, channels: int | None = None) -> None:
@@ -49,6 +49,25 @@ def check_state(state: Any, shape: Sequence[int], *, x: torch.Tensor) -> torch.T
             fix="pass state=None to start from rest",
         )
     return state
+
+
+def check_neuron(neuron: Any) -> None:
+    """Raise `ConfigError` where a layer of one neuron was given a class of neurons."""
+    if isinstance(neuron, type):
+        raise ConfigError(
+            f"neuron = {neuron.__name__}, a class", expected="one neuron", fix=f"neuron={neuron.__name__}()"
+        )
+
+
+def check_neuron_maker(neuron: Any) -> None:
+    """Raise `ConfigError` where a block of several neurons was given one."""
+    if isinstance(neuron, nn.Module):
+        name = type(neuron).__name__
+        raise ConfigError(
+            f"neuron = {name}(...), one neuron",
+            expected="a class or function that makes each neuron of the block",
+            fix=f"neuron={name}, or neuron=lambda: {name}(...)",
+        )
 
 
 def split_state(state: Any, n: int, *, layer: nn.Module) -> tuple[Any, ...]:

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from snnfer._check import check_positive
-from snnfer.layers._input import check_maps, check_steps
+from snnfer.layers._input import check_maps, check_neuron, check_steps
 from snnfer.layers._streaming import apply_with_state
 from snnfer.layers.norm import TimeBatchNorm2d
 from snnfer.layers.pooling import SpikingMaxPool2d
@@ -39,7 +39,7 @@ class SpikingConv2d(nn.Module):
 
     Raises:
         ShapeError: the input has another layout or number of channels.
-        SnnferError: `stride` or `pool` is not above zero.
+        SnnferError: `stride` or `pool` is not above zero, or `neuron` is a class.
 
     References:
         Fang et al., "Incorporating Learnable Membrane Time Constant to Enhance Learning of Spiking Neural Networks",
@@ -67,6 +67,7 @@ class SpikingConv2d(nn.Module):
         super().__init__()
         check_positive(stride, name="stride")
         check_positive(pool, name="pool")
+        check_neuron(neuron)
         padding = "same" if stride == 1 else (kernel_size - 1) // 2
         normalisation = norm(out_channels)
         bias = isinstance(normalisation, nn.Identity)
@@ -119,6 +120,7 @@ class SpikingLinear(nn.Module):
 
     def __init__(self, in_features: int, out_features: int, *, bias: bool = True, neuron: Neuron | None = None) -> None:
         super().__init__()
+        check_neuron(neuron)
         self.linear = nn.Linear(in_features, out_features, bias=bias)
         self.neuron = neuron if neuron is not None else PLIF()
 

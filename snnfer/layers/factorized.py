@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from snnfer.layers._input import check_maps, split_state
+from snnfer.layers._input import check_maps, check_neuron_maker, split_state
 from snnfer.layers._streaming import apply_with_state, run_by_step
 from snnfer.layers._volume import check_streams, convolve_back, make_conv, on_volume
 from snnfer.neurons import SoftSpiking
@@ -70,6 +70,7 @@ class FactorizedConv3d(nn.Module):
         causal: bool = False,
     ) -> None:
         super().__init__()
+        check_neuron_maker(neuron)
         self.in_channels = in_channels
         self.causal = causal
         self.temporal = make_conv(in_channels, in_channels, (3, 1, 1), groups=in_channels, causal=causal)

@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from snnfer._check import check_positive
-from snnfer.layers._input import check_maps
+from snnfer.layers._input import check_maps, check_neuron
 from snnfer.layers._streaming import apply_with_state
 from snnfer.layout import merge_time, split_time
 from snnfer.neurons import IF, Neuron
@@ -90,6 +90,7 @@ class SpikingAvgPool2d(nn.Module):
     def __init__(self, kernel_size: int, *, neuron: Neuron | None = None) -> None:
         super().__init__()
         check_positive(kernel_size, name="kernel_size")
+        check_neuron(neuron)
         self.kernel_size = kernel_size
         self.neuron = neuron if neuron is not None else IF(reset="soft")
 

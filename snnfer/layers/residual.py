@@ -8,7 +8,7 @@ from torch import nn
 
 from snnfer._check import check_choice
 from snnfer.errors import ConfigError
-from snnfer.layers._input import check_maps, split_state
+from snnfer.layers._input import check_maps, check_neuron_maker, split_state
 from snnfer.layers._streaming import apply_with_state
 from snnfer.layers.blocks import SpikingConv2d
 from snnfer.layers.norm import TimeBatchNorm2d
@@ -80,6 +80,7 @@ class SEWBlock(nn.Module):
     ) -> None:
         super().__init__()
         check_choice(connect, list(_CONNECT), name="connect")
+        check_neuron_maker(neuron)
         self.connect: Connect = connect
         self.conv1 = SpikingConv2d(in_channels, out_channels, stride=stride, neuron=neuron(), norm=norm, pool=1)
         self.conv2 = SpikingConv2d(out_channels, out_channels, neuron=neuron(), norm=norm, pool=1)

@@ -5,8 +5,17 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from snnfer.errors import ShapeError, StateError
-from snnfer.layers import SpikingConv2d, SpikingLinear, SpikingSequential, Streaming, TimeConstantDropout
+from snnfer.errors import ConfigError, ShapeError, StateError
+from snnfer.layers import (
+    FactorizedConv3d,
+    SEWBlock,
+    SpikingAvgPool2d,
+    SpikingConv2d,
+    SpikingLinear,
+    SpikingSequential,
+    Streaming,
+    TimeConstantDropout,
+)
 from snnfer.neurons import IF, LIF, PLIF
 
 
@@ -124,3 +133,24 @@ def test_the_parameter_names_of_a_block_stay():
 def test_maps_that_are_not_flattened_are_refused():
     with pytest.raises(ShapeError, match=r"expected \[T, N, 64\]; .*fix: put torch.nn.Flatten\(2\) before this layer"):
         SpikingLinear(64, 4)(torch.rand(2, 1, 4, 4, 4))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda neuron: SpikingConv2d(2, 4, neuron=neuron),
+        lambda neuron: SpikingLinear(2, 4, neuron=neuron),
+        lambda neuron: SpikingAvgPool2d(2, neuron=neuron),
+    ],
+)
+def test_a_class_in_place_of_a_neuron_is_one_sentence(make):
+    with pytest.raises(ConfigError, match=r"neuron = LIF, a class; expected one neuron; fix: neuron=LIF\(\)"):
+        make(LIF)
+
+
+@pytest.mark.parametrize("block", [SEWBlock, FactorizedConv3d])
+def test_one_neuron_for_a_block_of_several_is_one_sentence(block):
+    with pytest.raises(
+        ConfigError, match=r"neuron = LIF\(...\), one neuron; expected a class or function that makes each"
+    ):
+        block(2, 4, neuron=LIF())
