@@ -48,9 +48,10 @@ def check_pooled_time(lengths: torch.Tensor | None, n_steps: int, *, stride: int
     shortest = n_steps if lengths is None or not len(lengths) else int(lengths.min())
     if shortest < stride:
         raise ShapeError(
-            f"a clip of {shortest} time steps",
+            f"a clip of {shortest} time step{'' if shortest == 1 else 's'}",
             expected=f"at least {stride}, because the network pools time by {stride}",
-            fix="use shorter time bins or longer clips",
+            cause="a short clip, or an input that is not [T, N, C, H, W]",
+            fix="use shorter time bins or longer clips, or convert with snnfer.layout",
         )
 
 
