@@ -1,7 +1,7 @@
 """The report of a run: every number and figure computed again from the stored files, in one self-contained page."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,16 +42,32 @@ def write_report(run_dir: str | os.PathLike[str]) -> Path:
 
 def _write_recognition_report(run_dir: str | os.PathLike[str]) -> Path:
     run = read_run(run_dir)
-    metrics = summarise(run.predictions, run.manifest["class_names"])
+    metrics = _in_config_order(summarise(run.predictions, run.manifest["class_names"]), run.operations)
     if not run.manifest["protocol"]["comparable"]:
         metrics["comparable"] = False
+    shown = _in_order(metrics, run.operations)
     return write_page(
         run.folder,
         "report.html.jinja",
         metrics=metrics,
-        figures=draw_figures(run, metrics),
-        content=_content(run, metrics),
+        figures=draw_figures(run, shown),
+        content=_content(run, shown),
     )
+
+
+def _in_order(metrics: Mapping[str, Any], operations: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The same numbers with the networks in the order of the config, the controls behind them."""
+    place = {(entry["model"], entry["modality"]): i for i, entry in enumerate(operations)}
+    networks = sorted(metrics["networks"], key=lambda n: place.get((n["model"], n["modality"]), len(place)))
+    return {**metrics, "networks": networks}
+
+
+def _in_config_order(metrics: dict[str, Any], operations: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The networks as the config lists them, so that the steps of an ablation follow one another; then the controls."""
+    rank = {(entry["model"], entry["modality"]): i for i, entry in enumerate(operations)}
+    last = len(rank)
+    networks = sorted(metrics["networks"], key=lambda n: rank.get((n["model"], n["modality"]), last))
+    return metrics | {"networks": networks}
 
 
 def _write_transfer_report(run_dir: str | os.PathLike[str]) -> Path:
