@@ -45,21 +45,13 @@ def _write_recognition_report(run_dir: str | os.PathLike[str]) -> Path:
     metrics = _in_config_order(summarise(run.predictions, run.manifest["class_names"]), run.operations)
     if not run.manifest["protocol"]["comparable"]:
         metrics["comparable"] = False
-    shown = _in_order(metrics, run.operations)
     return write_page(
         run.folder,
         "report.html.jinja",
         metrics=metrics,
-        figures=draw_figures(run, shown),
-        content=_content(run, shown),
+        figures=draw_figures(run, metrics),
+        content=_content(run, metrics),
     )
-
-
-def _in_order(metrics: Mapping[str, Any], operations: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The same numbers with the networks in the order of the config, the controls behind them."""
-    place = {(entry["model"], entry["modality"]): i for i, entry in enumerate(operations)}
-    networks = sorted(metrics["networks"], key=lambda n: place.get((n["model"], n["modality"]), len(place)))
-    return {**metrics, "networks": networks}
 
 
 def _in_config_order(metrics: dict[str, Any], operations: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
