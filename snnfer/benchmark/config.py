@@ -192,6 +192,15 @@ class BenchmarkConfig:
                 expected="every model on every modality once",
                 fix="give each its own label, such as {name: c3d, label: C3D + SSN, args: {...}}",
             )
+        shown = [model.shown_name for model in self.models]
+        for figure in self.published:
+            if figure.model not in shown:
+                raise ConfigError(
+                    f"published names the model '{figure.model}'",
+                    expected="one of " + ", ".join(shown),
+                    cause="another label, or a model that was left out",
+                    fix="write the label of a model, or leave this figure out of published",
+                )
         for pair in self.controls.label_permuted:
             if pair not in known:
                 raise ConfigError(

@@ -147,6 +147,10 @@ def test_the_run_id_follows_the_effective_config(config_file):
         ("models=[{name: au_snnn}]", "use 'au_snn'"),
         ("controls.label_permuted=[au_snn/gray]", "label_permuted names 'au_snn/gray'"),
         ("protocol.folds=[nobody]", "unknown fold 'nobody'; expected some of anna, ben, cleo"),
+        (
+            "published=[{model: au_snnn, modality: events, top1: 51.2}]",
+            "published names the model 'au_snnn'.*one of au_snn",
+        ),
         ("models=[{name: au_snn}, {name: au_snn, args: {hidden: 8}}]", "models names 'au_snn/events' twice.*own label"),
         ("data.slicing=count", "slicing 'count' for the modality 'rgb'"),
         ("data.slicing=evenly", "data.slicing"),
