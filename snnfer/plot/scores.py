@@ -36,7 +36,7 @@ def save_scores_plot(
     axes.set_xticks(ticks, _format_seconds((t_start_us[ticks] + t_end_us[ticks]) / 2e6))
     axes.set_xlabel("middle of the window (s)")
     axes.set_title("Scores per window; the dot marks the highest", fontsize=10)
-    figure.colorbar(image, ax=axes, label="score (1 = the network's target)")
+    figure.colorbar(image, ax=axes, label="score (target: 1)")
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=120)
 
