@@ -22,6 +22,12 @@ def apply_with_state(module: nn.Module, x: torch.Tensor, state: Any = None) -> t
     """Apply `module`; one without memory has the state None."""
     if isinstance(module, Streaming):
         return module.forward_with_state(x, state)
+    if hasattr(module, "_memories"):  # would take time for a batch, and remember the last clip
+        raise StateError(
+            f"{type(module).__name__} of spikingjelly keeps a memory between calls",
+            expected="a module that starts every sequence from rest",
+            fix="wrap it with snnfer.neurons.adapters.from_spikingjelly",
+        )
     return module(x), None
 
 

@@ -154,3 +154,14 @@ def test_one_neuron_for_a_block_of_several_is_one_sentence(block):
         ConfigError, match=r"neuron = LIF\(...\), one neuron; expected a class or function that makes each"
     ):
         block(2, 4, neuron=LIF())
+
+
+def test_a_neuron_of_spikingjelly_without_its_adapter_is_one_sentence():
+    neurons = pytest.importorskip("spikingjelly.activation_based.neuron", exc_type=ImportError)
+    from snnfer.neurons.adapters import from_spikingjelly
+
+    x = 2 * torch.rand(4, 1, 2)
+    for layer in (SpikingSequential(neurons.LIFNode()), SpikingLinear(2, 2, neuron=neurons.LIFNode())):
+        with pytest.raises(StateError, match="LIFNode of spikingjelly keeps a memory.*adapters.from_spikingjelly"):
+            layer(x)
+    assert torch.equal(SpikingSequential(from_spikingjelly(neurons.LIFNode()))(x), LIF()(x))
