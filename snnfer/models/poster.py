@@ -42,7 +42,7 @@ def poster_v2(
 ) -> Poster:
     r"""POSTER++: image and landmark features of three levels, fused by window cross attention, and a transformer.
 
-    At the defaults 43,753,941 parameters and 8.5925 G multiply-accumulates per image. The public code builds 58.3
+    At the defaults 43,753,941 parameters and 8.5924 G multiply-accumulates per image. The public code builds 58.3
     million: the rest has no part in the result, and is not built here. The paper's 43.7 M and 8.4 G are counts of
     ``thop``, which does not see parameters outside of layers nor products of two activations.
 
@@ -138,7 +138,7 @@ def poster_var(
         o = \mu + e^{\frac{1}{2} \log \sigma^2} \odot \varepsilon, \quad \varepsilon \sim N(0, I),
 
     from which training draws; in evaluation :math:`o = \mu`. `Poster.forward_with_details` also gives both parameters,
-    for the divergence in the loss (``train.kl``). At the defaults 43,763,164 parameters and 8.5925 G
+    for the divergence in the loss (``train.kl``). At the defaults 43,763,164 parameters and 8.5924 G
     multiply-accumulates per image.
 
     Args:
