@@ -157,7 +157,11 @@ class TestReconstruction:
         assert set(found) == {18}  # 6 clips of cleo, 3 windows each
         assert set(table.subject) == {"cleo"}
         assert (abs(table.rmse - table.mse**0.5) < 1e-5).all()
-        control = table[(table.condition == "mean_frame") & (table.resolution == "16")].set_index(["clip", "window"])
+        control = (
+            table[(table.condition == "mean_frame") & (table.resolution == "16")]
+            .set_index(["clip", "window"])
+            .sort_index()
+        )
         assert control.mse.loc["cleo-AU2-cleo-au2-0-0", 4].iloc[0] == pytest.approx(mean_frame_mse(module_toy_manifest))
         assert (run_dir / "report.html").is_file()
 
