@@ -11,9 +11,14 @@ from snnfer.errors import ConfigError, ShapeError, StateError
 
 
 def check_maps(x: torch.Tensor, *, channels: int | None = None) -> None:
-    """Raise `ShapeError` unless `x` is ``[T, N, C, H, W]`` with at least one step, and `channels` channels if given."""
+    """Raise `ShapeError` unless `x` is ``[T, N, C, H, W]`` with at least one step.
+
+    A layer with weights gives `channels`: there must be as many, of floating point.
+    """
     check_ndim(x, 5, layout="[T, N, C, H, W]")
     if len(x) and channels in (None, x.shape[2]):
+        if channels is not None:
+            check_floating(x)
         return
     moved = channels in x.shape
     raise ShapeError(
@@ -25,8 +30,13 @@ def check_maps(x: torch.Tensor, *, channels: int | None = None) -> None:
 
 
 def check_steps(x: torch.Tensor, *, features: int | None = None) -> None:
-    """Raise `ShapeError` unless `x` is ``[T, N, *]``, with `features` as its last size if given."""
+    """Raise `ShapeError` unless `x` is ``[T, N, *]``.
+
+    A layer with weights gives `features`: the last size must be that, of floating point.
+    """
     if x.ndim >= 2 and features in (None, x.shape[-1]):
+        if features is not None:
+            check_floating(x)
         return
     layout = "at least two dimensions [T, N, *]" if features is None else f"[T, N, {features}]"
     flat = features is not None and x.ndim > 2 and x.shape[2:].numel() == features
@@ -36,6 +46,30 @@ def check_steps(x: torch.Tensor, *, features: int | None = None) -> None:
         cause="maps that are not flattened" if flat else "",
         fix="put torch.nn.Flatten(2) before this layer" if flat else "",
     )
+
+
+def check_floating(x: torch.Tensor) -> None:
+    """Raise `ShapeError` where a layer that calculates with real numbers is given whole numbers."""
+    if not x.is_floating_point():
+        raise ShapeError(
+            f"the input has dtype {str(x.dtype).removeprefix('torch.')} (shape {list(x.shape)})",
+            expected="floating-point values",
+            cause="event counts as they are stored",
+            fix="x.float()",
+        )
+
+
+def check_pool(x: torch.Tensor, kernel_size: int, *, padding: int = 0) -> None:
+    """Raise `ShapeError` where a pooling window does not fit into the maps ``[T, N, C, H, W]``."""
+    height, width = x.shape[3:]
+    if min(height, width) + 2 * padding < kernel_size:
+        raise ShapeError(
+            f"maps of {height} x {width} pixels (shape {list(x.shape)})",
+            expected=f"at least {kernel_size - 2 * padding} x {kernel_size - 2 * padding}, for a pooling window of "
+            f"{kernel_size} x {kernel_size}",
+            cause="an input too small for the layers before this one, or another layout",
+            fix="use a larger input, or pool less",
+        )
 
 
 def check_state(state: Any, shape: Sequence[int], *, x: torch.Tensor) -> torch.Tensor:

@@ -6,7 +6,14 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import nn
 
-from snnfer.errors import ShapeError, StateError
+from snnfer.errors import ConfigError, ShapeError, StateError
+
+WITHOUT_TIME = {
+    *(nn.Conv1d, nn.Conv2d, nn.ConvTranspose1d, nn.ConvTranspose2d),
+    *(nn.BatchNorm1d, nn.BatchNorm2d, nn.InstanceNorm2d, nn.GroupNorm),
+    *(nn.MaxPool1d, nn.AvgPool1d, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveMaxPool2d, nn.AdaptiveAvgPool2d),
+}
+"""Layers of torch on ``[N, C, ...]``: of ``[T, N, ...]`` they refuse the dimensions, or take the batch for channels."""
 
 
 @runtime_checkable
@@ -28,7 +35,20 @@ def apply_with_state(module: nn.Module, x: torch.Tensor, state: Any = None) -> t
             expected="a module that starts every sequence from rest",
             fix="wrap it with snnfer.neurons.adapters.from_spikingjelly",
         )
+    if type(module) in WITHOUT_TIME:  # not their subclasses, which may know about time
+        _refuse(module)
     return module(x), None
+
+
+def _refuse(module: nn.Module) -> None:
+    name = f"nn.{type(module).__name__}"
+    own = "TimeBatchNorm2d(...)" if isinstance(module, nn.BatchNorm2d) else f"TimeDistributed({name}(...))"
+    raise ConfigError(
+        f"{name} directly in a chain over time",
+        expected="layers on [T, N, ...]",
+        cause=f"{name} of torch has no time dimension",
+        fix=f"snnfer.layers.{own}",
+    )
 
 
 def run_by_step(
@@ -60,6 +80,7 @@ class SpikingSequential(nn.Sequential):
         - Input, output: :math:`(T, N, ...)`, at least one step.
 
     Raises:
+        ConfigError: a member is a layer of torch without time, such as `torch.nn.Conv2d`.
         ShapeError: the sequence has no steps.
         StateError: the state belongs to a chain of another length.
 

@@ -38,7 +38,7 @@ class SpikingConv2d(nn.Module):
           rounds up, the pooling down.
 
     Raises:
-        ShapeError: the input has another layout or number of channels.
+        ShapeError: the input has another layout or number of channels, whole numbers, or maps smaller than the pooling.
         SnnferError: `stride` or `pool` is not above zero, or `neuron` is a class.
 
     References:

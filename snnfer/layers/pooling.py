@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from snnfer._check import check_positive
-from snnfer.layers._input import check_maps, check_neuron
+from snnfer.layers._input import check_floating, check_maps, check_neuron, check_pool
 from snnfer.layers._streaming import apply_with_state
 from snnfer.layout import merge_time, split_time
 from snnfer.neurons import IF, Neuron
@@ -33,7 +33,7 @@ class SpikingMaxPool2d(nn.MaxPool2d):
 
     Raises:
         SnnferError: `kernel_size` is not above zero.
-        ShapeError: the input has another layout.
+        ShapeError: the input has another layout, or maps smaller than the window.
 
     References:
         Fang et al., "Incorporating Learnable Membrane Time Constant to Enhance Learning of Spiking Neural Networks",
@@ -45,12 +45,16 @@ class SpikingMaxPool2d(nn.MaxPool2d):
                 [0., 1.]])
     """
 
+    kernel_size: int
+    padding: int
+
     def __init__(self, kernel_size: int, *, stride: int | None = None, padding: int = 0) -> None:
         check_positive(kernel_size, name="kernel_size")
         super().__init__(kernel_size, stride, padding)
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         check_maps(input)
+        check_pool(input, self.kernel_size, padding=self.padding)
         pooled = F.max_pool2d(merge_time(input), self.kernel_size, self.stride, self.padding)
         return split_time(pooled, len(input))  # [T, N, C, H', W']
 
@@ -75,7 +79,7 @@ class SpikingAvgPool2d(nn.Module):
 
     Raises:
         SnnferError: `kernel_size` is not above zero.
-        ShapeError: the input has another layout.
+        ShapeError: the input has another layout, whole numbers, or maps smaller than the window.
 
     References:
         Cao et al., "Spiking Deep Convolutional Neural Networks for Energy-Efficient Object Recognition", IJCV 2015;
@@ -100,6 +104,8 @@ class SpikingAvgPool2d(nn.Module):
     def forward_with_state(self, x: torch.Tensor, state: Any = None) -> tuple[torch.Tensor, Any]:
         """Output and the state of the neuron after the last step; `state` None means rest."""
         check_maps(x)
+        check_floating(x)
+        check_pool(x, self.kernel_size)
         means = split_time(F.avg_pool2d(merge_time(x), self.kernel_size), len(x))  # [T, N, C, H / k, W / k]
         return apply_with_state(self.neuron, means, state)
 
@@ -120,7 +126,7 @@ class GlobalAvgPool2d(nn.Module):
         - Output: :math:`(T, N, C)`.
 
     Raises:
-        ShapeError: the input has another layout.
+        ShapeError: the input has another layout, or whole numbers.
 
     References:
         Lin et al., "Network In Network", ICLR 2014.
@@ -132,4 +138,5 @@ class GlobalAvgPool2d(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         check_maps(x)
+        check_floating(x)
         return x.mean((3, 4))  # [T, N, C]

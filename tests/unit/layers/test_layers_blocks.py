@@ -8,12 +8,15 @@ from torch.nn import functional as F
 from snnfer.errors import ConfigError, ShapeError, StateError
 from snnfer.layers import (
     FactorizedConv3d,
+    GlobalAvgPool2d,
     SEWBlock,
     SpikingAvgPool2d,
     SpikingConv2d,
     SpikingLinear,
     SpikingSequential,
     Streaming,
+    TemporalAttention,
+    TimeBatchNorm2d,
     TimeConstantDropout,
 )
 from snnfer.neurons import IF, LIF, PLIF
@@ -154,6 +157,36 @@ def test_one_neuron_for_a_block_of_several_is_one_sentence(block):
         ConfigError, match=r"neuron = LIF\(...\), one neuron; expected a class or function that makes each"
     ):
         block(2, 4, neuron=LIF())
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        *(SpikingConv2d(2, 4), SEWBlock(2, 4), FactorizedConv3d(2, 4), TemporalAttention(2), TimeBatchNorm2d(2)),
+        *(SpikingAvgPool2d(2), GlobalAvgPool2d(), nn.Sequential(nn.Flatten(2), SpikingLinear(32, 4))),
+    ],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_event_counts_of_whole_numbers_are_one_sentence(layer):
+    x = torch.ones(3, 1, 2, 4, 4, dtype=torch.int64)
+    with pytest.raises(ShapeError, match=r"dtype int64 .*; expected floating-point values; .*; fix: x\.float\(\)"):
+        layer(x)
+    layer(x.float())
+
+
+@pytest.mark.parametrize(
+    ("layer", "fix"),
+    [
+        (nn.Conv2d(2, 2, 3), r"snnfer\.layers\.TimeDistributed\(nn\.Conv2d\(\.\.\.\)\)"),
+        (nn.MaxPool2d(2), r"snnfer\.layers\.TimeDistributed\(nn\.MaxPool2d"),
+        (nn.BatchNorm2d(2), r"snnfer\.layers\.TimeBatchNorm2d"),
+    ],
+)
+def test_a_layer_of_torch_without_time_in_a_chain_is_one_sentence(layer, fix):
+    x = torch.rand(3, 1, 2, 4, 4)
+    with pytest.raises(ConfigError, match=rf"nn\.{type(layer).__name__} directly in a chain over time; .*fix: {fix}"):
+        SpikingSequential(layer, LIF())(x)
+    SpikingSequential(nn.Flatten(2), nn.Linear(32, 4), nn.ReLU(), LIF())(x)
 
 
 def test_a_neuron_of_spikingjelly_without_its_adapter_is_one_sentence():

@@ -86,6 +86,13 @@ def test_global_average_is_the_mean_over_the_image():
     torch.testing.assert_close(GlobalAvgPool2d()(x), torch.stack([F.adaptive_avg_pool2d(s, 1)[..., 0, 0] for s in x]))
 
 
+def test_a_window_larger_than_the_map_is_one_sentence():
+    for layer in (SpikingMaxPool2d(4), SpikingAvgPool2d(4), SpikingConv2d(2, 3, pool=4)):
+        with pytest.raises(ShapeError, match=r"maps of 2 x 8 pixels .*; expected at least 4 x 4, for a pooling window"):
+            layer(torch.rand(3, 1, 2, 2, 8))
+    assert SpikingMaxPool2d(4, padding=1)(torch.rand(3, 1, 2, 2, 8)).shape == (3, 1, 2, 1, 2)
+
+
 def test_errors():
     with pytest.raises(ShapeError, match=r"shape \[3, 2, 4, 5, 6\]; expected at least one time step and 3 channels"):
         TimeBatchNorm2d(3)(torch.zeros(3, 2, 4, 5, 6))
