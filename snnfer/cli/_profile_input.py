@@ -51,6 +51,9 @@ READS = {
 }
 """Models whose arguments do not say what they read; a model that is not here reads counts if it has 2 channels."""
 
+N_CLIPS = 8
+"""Clips of a data set unless ``--clips`` says another number."""
+
 SPARSE = ("count_frames", "gray_frames", "binary_frames", "ssr_histogram", "ssr_event_queue", "est")
 """Representations that are zero where nothing happened."""
 
@@ -203,7 +206,7 @@ def _of_data(args: argparse.Namespace, clip_input: Any) -> list[Any]:
     from snnfer.datasets import ArrayCache, ClipTensors, ManifestDataset, default_cache_dir
 
     data = ManifestDataset.read(args.data, min_clips_per_subject=1)
-    chosen = np.linspace(0, len(data.clips) - 1, min(args.clips, len(data.clips))).round().astype(np.int64)
+    chosen = np.linspace(0, len(data.clips) - 1, min(args.clips or N_CLIPS, len(data.clips))).round().astype(np.int64)
     some = dataclasses.replace(data, clips=tuple(data.clips[i] for i in chosen))
     tensors = ClipTensors(some, clip_input, ArrayCache(default_cache_dir() / "tensors"))
     return [x[:length, None].float() for x, _, length in (tensors[i] for i in range(len(tensors)))]

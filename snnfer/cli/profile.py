@@ -22,7 +22,7 @@ def add_commands(subparsers: argparse._SubParsersAction) -> None:
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--data", metavar="DIR", help="data set (manifest or its folder) whose clips it runs on")
     source.add_argument("--recording", metavar="FILE", help="event file to run it on")
-    parser.add_argument("--clips", type=int, default=8, metavar="N",
+    parser.add_argument("--clips", type=int, metavar="N",
                         help="clips taken evenly from --data (default: 8)")  # fmt: skip
     parser.add_argument("--steps", type=int, metavar="N", help="time steps (default: what the model reads)")
     parser.add_argument("--size", type=int, metavar="PIXELS", help="height and width, by name only (default: its own)")
@@ -93,8 +93,26 @@ def check_arguments(args: argparse.Namespace) -> list[Any]:
         raise ConfigError(f"--density {args.density}", expected="a share between 0 and 1")
     if args.against and not args.break_even:
         raise ConfigError("--against without --break-even", fix="add --break-even FILE.png")
+    if args.clips and not args.data:
+        raise ConfigError("--clips without --data", fix="add --data DIR, or leave --clips out")
+    check_extras(args)
     bits_of(args.precision)
     return list(SCENARIOS.values()) if args.scenario == "all" else [find_scenario(args.scenario)]
+
+
+def check_extras(args: argparse.Namespace) -> None:
+    """Raise `SnnferError` where the picture, the other model or NeuroBench cannot be had."""
+    from snnfer._optional import require
+    from snnfer.models import model_task
+    from snnfer.plot.style import check_picture
+
+    if args.break_even:
+        check_picture(args.break_even)
+        require("matplotlib.figure", extra="plot")
+    if args.against:
+        model_task(args.against)  # says that it is unknown
+    if args.neurobench:
+        require("neurobench", extra="neurobench")
 
 
 def measure(profiled: Any, device: str) -> dict[str, Any]:

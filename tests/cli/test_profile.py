@@ -2,6 +2,7 @@
 
 import json
 import runpy
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -175,6 +176,7 @@ def test_a_model_of_single_windows_reads_one_from_the_middle_of_a_clip(recording
         (["au_snn", "--precision", "int3"], "precision 'int3'; expected one of float32, float16, int8"),
         (["au_snn", "--scenario", "7nm"], "unknown energy scenario '7nm'"),
         (["au_snn", "--against", "au_cnn3d"], "--against without --break-even"),
+        (["au_snn", "--clips", "3"], "--clips without --data; fix: add --data DIR, or leave --clips out"),
         (["au_snn", "--set", "chanels=8"], "unknown argument 'chanels' of model 'au_snn'"),
         (
             ["au_snn", *SMALL, "--break-even", "x.png", "--scenario", "loihi2"],
@@ -193,6 +195,23 @@ def test_bad_input_ends_in_one_sentence(arguments, sentence, capsys, tmp_path, m
     assert sentence in captured.err
     assert captured.err.count("\n") == 1
     assert "Traceback" not in captured.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--break-even", "x.txt"], "a picture named 'x.txt'; expected a name that ends in .png"),
+        (["--break-even", "x.png", "--against", "au_cnn"], "unknown model 'au_cnn'"),
+        (["--neurobench"], "the Python package 'neurobench' is not installed"),
+    ],
+)
+def test_what_cannot_be_written_or_compared_is_refused_before_the_work(arguments, sentence, capsys, monkeypatch):
+    from snnfer.cli import _profile_input
+
+    monkeypatch.setattr(_profile_input, "load_profiled", lambda args: pytest.fail("the work has begun"))
+    monkeypatch.setitem(sys.modules, "neurobench", None)
+    assert cli.main(["profile", "au_snn", *arguments]) == 2
+    assert sentence in capsys.readouterr().err
 
 
 def test_a_recording_of_other_channels_or_too_short_is_one_sentence(tmp_path, capsys):
