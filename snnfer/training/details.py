@@ -42,12 +42,18 @@ def probe_details(
         if not set(names) <= set(details):
             given = " and ".join(f"'{name}'" for name in details)
             raise ConfigError(
-                f"train.{setting} = {getattr(config, setting)} for the model {type(model).__name__}, which gives "
+                f"train.{setting} = {getattr(config, setting)} for the model {_name_of(model)}, which gives "
                 + (f"{given} beside its scores" if details else "nothing but scores"),
                 expected="a model that gives " + " and ".join(f"'{name}'" for name in names),
                 fix=f"leave train.{setting} out, or train {_MODELS[setting]}",
             )
     return details
+
+
+def _name_of(model: torch.nn.Module) -> str:
+    """The name that the user typed, where there is one."""
+    config = getattr(model, "config", None)
+    return config["name"] if isinstance(config, dict) and "name" in config else type(model).__name__
 
 
 _MODELS = {"kl": "poster_var", "center_weight": "rgbd_fer", "island_weight": "rgbd_fer"}

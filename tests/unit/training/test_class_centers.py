@@ -272,6 +272,13 @@ def test_a_model_that_lacks_what_the_recipe_needs_is_refused_in_one_sentence(tmp
         trained(tmp_path, model=model, **setting)
 
 
+def test_a_model_is_called_as_the_user_calls_it(tmp_path):
+    model = torch.nn.Flatten()
+    model.config = {"name": "au_snn"}
+    with pytest.raises(ConfigError, match="train.kl = gaussian for the model au_snn, which gives nothing but scores"):
+        trained(tmp_path, model=model, kl="gaussian")
+
+
 def test_asking_for_details_leaves_the_network_as_it_was(tmp_path):
     """One class per batch is enough: the size of the embedding comes from a clip in evaluation mode."""
     from snnfer.training.details import probe_details
