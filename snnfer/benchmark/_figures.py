@@ -103,7 +103,7 @@ def _recall(networks: Sequence[Mapping[str, Any]], metrics: Mapping[str, Any]) -
 
 
 def _operations(operations: Sequence[Mapping[str, Any]]) -> list[ReportFigure]:
-    counted = sorted((o for o in operations if o.get("parameters") is not None), key=network_name)
+    counted = [entry for entry in operations if entry.get("parameters") is not None]
     if not counted:
         return []
     values = [[entry.get(name) for entry in counted] for name in ("parameters", "macs", "acs")]

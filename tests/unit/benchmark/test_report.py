@@ -286,6 +286,19 @@ def test_networks_stand_in_the_order_of_the_config(page):
     assert names == [(entry["model"], entry["modality"]) for entry in operations()]
 
 
+def test_bars_of_operations_stand_in_the_order_of_the_config_from_top_to_bottom(monkeypatch):
+    from snnfer.benchmark import _figures
+
+    figures = []
+    monkeypatch.setattr(_figures, "drawn", lambda figure, *rest: figures.append(figure))
+    _figures._operations(operations())
+    for axes in figures[0].axes:
+        heights = [axes.transData.transform((1, tick))[1] for tick in axes.get_yticks()]
+        assert heights == sorted(heights, reverse=True)
+        names = [label.get_text() for label in axes.get_yticklabels()]
+        assert names == [_figures.network_name(entry) for entry in operations()]
+
+
 def test_metrics_are_strict_json(run_dir):
     def refuse(constant):
         raise AssertionError(f"{constant} is no JSON")
