@@ -1,7 +1,10 @@
 """Where a classifier looks: Grad-CAM of any convolutional network of snnfer."""
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import nn
@@ -13,6 +16,9 @@ from snnfer.models._input import check_lengths
 
 ATTENTION = (TemporalAttention, SpatialAttention, TemporalSpatialAttention)
 LAYERS_3D = (nn.Conv3d, nn.BatchNorm3d, nn.MaxPool3d, nn.AvgPool3d)  # they give [N, C, t, h, w]
+
+MIN_SIDE = 4
+"""Positions on each side of a map that shows where a network looks."""
 
 
 def grad_cam(
@@ -39,7 +45,8 @@ def grad_cam(
         model: A classifier of `snnfer.models`, called as ``model(x, lengths=lengths)``.
         x: Its input ``[T, N, C, H, W]``, normalised.
         layer: Name of the layer, as in ``model.named_modules()``; default: ``model.explained_layer``, or the last
-            convolution with several output channels.
+            convolution with several output channels, if its maps have at least 4 x 4 positions; else the last
+            convolution whose maps have (where none has, the one with the largest maps), since fewer do not say where.
         target: Class index, one for all or ``[N]``; None explains the class with the highest score of each sample.
         lengths: Valid steps of each sample ``[N]``; all where None.
 
@@ -62,15 +69,16 @@ def grad_cam(
     """
     if x.ndim != 5:
         raise ShapeError(f"the input has shape {list(x.shape)}", expected="[T, N, C, H, W]")
-    name = layer or getattr(model, "explained_layer", "") or last_convolution(model)
-    module = _find(model, name)
+    names = [layer] if layer else _by_depth(model)
+    modules = {name: _find(model, name) for name in names}
     x = x.detach() if x.is_floating_point() else x.float()
-    with torch.enable_grad(), _outputs_of(module) as outputs:
+    with torch.enable_grad(), _outputs_of(modules) as chosen:
         scores = model(x.requires_grad_(), lengths=lengths)  # so that frozen layers have gradients too
         total = scores.gather(1, _targets(target, scores)[:, None]).sum()
+        name, outputs = chosen.name or names[-1], chosen.outputs
         _check_outputs(outputs, name)
         gradients = torch.autograd.grad(total, outputs, allow_unused=True, materialize_grads=True)
-    joint = isinstance(module, LAYERS_3D)
+    joint = isinstance(modules[name], LAYERS_3D)
     maps, gradient = (_time_first(list(part), x, joint=joint, name=name) for part in (outputs, gradients))
     positions = (0, 3, 4) if joint else (3, 4)
     weights = gradient.mean(positions, keepdim=True)  # [t, N, C, 1, 1]
@@ -86,18 +94,28 @@ def last_convolution(model: nn.Module) -> str:
     Raises:
         ConfigError: there is none.
     """
-    attention = [module for module in model.modules() if isinstance(module, ATTENTION)]
-    masks = {id(part) for module in attention for part in module.modules()}
-    names = [
-        name
-        for name, module in model.named_modules()
-        if isinstance(module, nn.Conv2d | nn.Conv3d) and module.out_channels > 1 and id(module) not in masks
-    ]
+    names = _convolutions(model)
     if not names:
         raise ConfigError(
             f"a {type(model).__name__} without torch convolutions", expected="a convolutional network, for Grad-CAM"
         )
     return names[-1]
+
+
+def _by_depth(model: nn.Module) -> list[str]:
+    """Layers that can be explained, the preferred one last."""
+    own = getattr(model, "explained_layer", "") or last_convolution(model)
+    return [*(name for name in _convolutions(model) if name != own), own]
+
+
+def _convolutions(model: nn.Module) -> list[str]:
+    attention = [module for module in model.modules() if isinstance(module, ATTENTION)]
+    masks = {id(part) for module in attention for part in module.modules()}
+    return [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Conv2d | nn.Conv3d) and module.out_channels > 1 and id(module) not in masks
+    ]
 
 
 def _find(model: nn.Module, name: str) -> nn.Module:
@@ -111,20 +129,42 @@ def _find(model: nn.Module, name: str) -> nn.Module:
     return modules[name]
 
 
-@contextmanager
-def _outputs_of(module: nn.Module) -> Iterator[list[torch.Tensor]]:
-    """What `module` gives while the context lasts, once per call."""
-    outputs: list[torch.Tensor] = []
+@dataclass
+class _Chosen:
+    """The layer that is explained, so far, and what it gave, once per call."""
 
-    def keep(_module: nn.Module, _inputs: object, output: torch.Tensor) -> torch.Tensor:
-        outputs.append(output)
+    name: str = ""
+    rank: tuple[int, int] = (-1, -1)
+    outputs: list[Any] = field(default_factory=list)
+
+    def keep(self, name: str, depth: int, output: Any) -> None:
+        """A layer with fewer than `MIN_SIDE` positions on a side gives way to one with more, else to a deeper one."""
+        maps = isinstance(output, torch.Tensor) and output.ndim in (4, 5)
+        rank = (min(*output.shape[-2:], MIN_SIDE) if maps else 0, depth)
+        if rank > self.rank:
+            self.name, self.rank, self.outputs = name, rank, []
+        if rank == self.rank:
+            self.outputs.append(output)
+
+
+@contextmanager
+def _outputs_of(modules: Mapping[str, nn.Module]) -> Iterator[_Chosen]:
+    """What the best of `modules`, the deepest last, gives while the context lasts."""
+    chosen = _Chosen()
+
+    def keep(name: str, depth: int, _module: nn.Module, _inputs: object, output: Any) -> Any:
+        chosen.keep(name, depth, output)
         return output.clone() if isinstance(output, torch.Tensor) else output  # layers behind may work in place
 
-    handle = module.register_forward_hook(keep)
+    handles = [
+        module.register_forward_hook(functools.partial(keep, name, depth))
+        for depth, (name, module) in enumerate(modules.items())
+    ]
     try:
-        yield outputs
+        yield chosen
     finally:
-        handle.remove()
+        for handle in handles:
+            handle.remove()
 
 
 def _check_outputs(outputs: list[torch.Tensor], name: str) -> None:

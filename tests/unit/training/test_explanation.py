@@ -147,6 +147,33 @@ def test_masks_of_attention_are_no_features():
     assert grad_cam(model.eval(), torch.rand(16, 2, 2, 32, 32)).shape == (16, 2, 32, 32)
 
 
+class Shrinking(nn.Module):
+    """8 x 8, 4 x 4 and 2 x 2 positions."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.c = (nn.Conv2d(2, 2, 3, padding=1, stride=stride) for stride in (1, 2, 2))
+        self.fc = nn.Linear(2, 4)
+
+    def forward(self, x, *, lengths=None):
+        steps = [self.c(self.b(self.a(step)).relu()).relu().mean((2, 3)) for step in x]  # one call per step
+        return self.fc(torch.stack(steps)).mean(0)
+
+
+class TestWhichLayer:
+    @pytest.mark.parametrize(("size", "layer"), [(16, "c"), (8, "b"), (4, "a"), (2, "a")])
+    def test_the_deepest_with_enough_positions(self, size, layer):
+        torch.manual_seed(0)
+        model, x = Shrinking(), torch.rand(3, 2, 2, size, size)
+        assert torch.equal(grad_cam(model, x, target=1), grad_cam(model, x, target=1, layer=layer))
+        assert grad_cam(model, x, target=1, layer="c").shape == (3, 2, size, size)  # a named one is taken as it is
+
+    def test_the_layer_that_a_model_names_needs_positions_too(self):
+        model = create_model("rgbd_fer", **MODELS["rgbd_fer"]).eval()
+        x = torch.rand(1, 2, 4, 64, 64)
+        assert not torch.equal(grad_cam(model, x), grad_cam(model, x, layer="fusion"))
+
+
 class TestWrongInput:
     def test_layers(self, x):
         model = LinearNet()
