@@ -146,7 +146,7 @@ def test_wrong_options_of_predict(model_dir, toy_manifest, capsys, arguments, me
         (["--set", "train.epoch=1"], "did you mean 'train.epochs'"),
         (["--set", "train.hue_jitter=0.1"], "train.hue_jitter = 0.1 for the modality 'events'"),
         (["--set", "train.class_weights=balanced"], "set train.loss=cross_entropy"),
-        (["--set", "data.crop=none", "--set", "train.kl=gaussian"], "SpikingClassifier, which gives nothing but"),
+        (["--set", "data.crop=none", "--set", "train.kl=gaussian"], "au_snn, which gives nothing but"),
         (["--model", "au_snnn", "--set", "data.crop=none"], "use 'au_snn'"),
         (["--set", "data.crop=none", "--set", "model.chanels=4"], "unknown argument 'chanels'"),
         ([], "no face box"),
