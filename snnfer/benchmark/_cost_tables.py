@@ -19,10 +19,9 @@ def cost_table(metrics: Mapping[str, Any], operations: Entries, published: Entri
     scores = {(n["model"], n["modality"]): with_interval(n["top1"]) for n in of_variant(metrics, "standard")}
     figures = {(entry["model"], entry["modality"]): entry for entry in published}
     columns: dict[str, list[str]] = {"model": [], "modality": []}
-    first: dict[str, Mapping[str, Any]] = {}
     for entry in operations:
         key = (entry["model"], entry["modality"])
-        figure, baseline = figures.get(key, {}), first.setdefault(entry["modality"], entry)
+        figure = figures.get(key, {})
         cells = {
             "model": key[0],
             "modality": key[1],
@@ -33,7 +32,7 @@ def cost_table(metrics: Mapping[str, Any], operations: Entries, published: Entri
             "published MACs": _scaled(figure.get("macs_g"), "G"),
             "MACs per clip": si(entry.get("macs")),
             "ACs per clip": si(entry.get("acs")),
-            "energy (% of the first), event-driven / dense": _shares(entry, baseline),
+            "energy (% of the first), event-driven / dense": _shares(entry, operations[0]),
             "published energy (%)": _scaled(figure.get("energy_share"), ""),
         }
         for name, cell in cells.items():
@@ -80,7 +79,7 @@ def _scaled(value: float | None, prefix: str) -> str:
 
 
 def _shares(entry: Mapping[str, Any], baseline: Mapping[str, Any]) -> str:
-    """Energies in per cent of those of the first network of the modality."""
+    """Energies in per cent of those of the first network."""
     ours, base = (
         next((e for e in part.get("energy") or [] if e["scenario"] == SHARE_SCENARIO), None)
         for part in (entry, baseline)

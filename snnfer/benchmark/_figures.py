@@ -76,7 +76,7 @@ def _subjects(networks: Sequence[Mapping[str, Any]], metrics: Mapping[str, Any])
 def _over_time(
     networks: Sequence[Mapping[str, Any]], metrics: Mapping[str, Any], step_s: float | None
 ) -> list[ReportFigure]:
-    curves = {network_name(n): n["top1_over_time"] for n in networks}
+    curves = {network_name(n): _several(n["top1_over_time"]) for n in networks}
     if not any(curves.values()):
         return []
     figure = plot.plot_accuracy_over_time(curves, chance=metrics["chance"]["top1"], step_s=step_s)
@@ -85,6 +85,11 @@ def _over_time(
         "ended keep their last prediction. Networks that answer only at the end of a clip are not shown."
     )
     return [drawn(figure, "accuracy_over_time", "time", text)]
+
+
+def _several(curve: Sequence[float] | None) -> Sequence[float] | None:
+    """A curve of more than one step; a still image has no time to show."""
+    return curve if curve and len(curve) > 1 else None
 
 
 def _confusion(network: Mapping[str, Any], metrics: Mapping[str, Any]) -> ReportFigure:
