@@ -1,1 +1,1 @@
-"""Export and conversion of trained networks; arrives in a later version."""
+"""From a trained network to a graph of a neuromorphic chip, to NIR, or to a spiking network."""

@@ -1,0 +1,1 @@
+"""Export to lava: netx files, and their simulation by lava itself."""

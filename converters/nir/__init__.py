@@ -1,0 +1,1 @@
+"""Export to NIR, the neuromorphic intermediate representation, and back."""
