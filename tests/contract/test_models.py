@@ -69,6 +69,8 @@ PARAMETERS = {
     ("au_snn", ()): 4_312_470,
     ("au_snn", (("in_channels", 3),)): 4_312_470 + 288,
     ("au_snn", (("bias", False),)): 4_311_748,
+    ("au_snn", (("downsampling", "stride"),)): 4_312_470,
+    ("au_snn", (("blocks", 3),)): 4_312_470 + (9 * 32 * 32 + 2 * 32 + 1) - (8192 - 2048) * 512,
     ("au_cnn3d", ()): 13_060_437,
     ("au_cnn3d", (("in_channels", 3),)): 13_062_165,
     ("au_cnn3d", (("batch_norm", True),)): 13_062_357,
@@ -113,6 +115,8 @@ CHANGES = {  # every argument with another value than in SMALL
         "dropout": 0.5,
         "init_tau": 4.0,
         "bias": False,
+        "blocks": 3,
+        "downsampling": "stride",
     },
     "au_cnn3d": {
         "n_classes": 5,

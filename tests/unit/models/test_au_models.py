@@ -5,6 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from snnfer.errors import ShapeError, SnnferError
 from snnfer.models import create_model
 
 
@@ -57,6 +58,44 @@ def test_au_snn_equals_the_network_in_spikingjelly():
     theirs_grads = torch.autograd.grad(expected, list(theirs.parameters()), weights)
     for a, b in zip(ours_grads, theirs_grads, strict=True):
         assert (a - b).abs().max() <= 1e-5 * b.abs().max() + 1e-7
+
+
+@pytest.mark.parametrize("downsampling", ["max_pool", "stride"])
+@pytest.mark.parametrize("blocks", [1, 3])
+def test_au_snn_of_other_blocks_and_downsampling_equals_its_layers_written_out(blocks, downsampling):
+    """At an odd size, which strides round up and pooling down; with gains that make every layer fire."""
+    torch.manual_seed(0)
+    size = (19, 13)
+    model = create_model(
+        "au_snn", n_classes=3, size=size, channels=4, hidden=12, blocks=blocks, downsampling=downsampling
+    )
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith("weight"):
+                parameter.mul_(3)
+    x = torch.poisson(torch.full((9, 2, 2, *size), 0.5))
+    chain, strided = model.eval().layers, downsampling == "stride"
+    y = x
+    for index in range(blocks):
+        block = getattr(chain, f"conv{index + 1}")
+        steps = [F.conv2d(step, block.conv.weight, stride=2 if strided else 1, padding=1) for step in y]
+        y = block.neuron(block.norm(torch.stack(steps)))
+        y = y if strided else torch.stack([F.max_pool2d(step, 2) for step in y])
+    assert 0 < y.mean() < 1
+    y = chain.fc1.neuron(F.linear(y.flatten(2), chain.fc1.linear.weight, chain.fc1.linear.bias))
+    y = chain.fc2.neuron(F.linear(y, chain.fc2.linear.weight, chain.fc2.linear.bias))
+    expected = y.mean(0).reshape(2, 3, 10).mean(2)
+    assert expected.std() > 0
+    torch.testing.assert_close(model(x), expected)
+
+
+def test_au_snn_refuses_what_it_cannot_build():
+    with pytest.raises(SnnferError, match="downsampling = 'average'; expected one of max_pool, stride"):
+        create_model("au_snn", downsampling="average")
+    with pytest.raises(SnnferError, match="blocks = 0"):
+        create_model("au_snn", blocks=0)
+    with pytest.raises(ShapeError, match="at least 8 x 8 pixels, because the network halves it 3 times"):
+        create_model("au_snn", blocks=3, size=(7, 64))
 
 
 def test_au_cnn3d_equals_its_layers_written_out():
