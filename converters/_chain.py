@@ -1,0 +1,96 @@
+"""A graph under construction: nodes one after the other, the shape between them, and what could not be read."""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import nn
+
+from snnfer.converters.graph import Node, Shape, output_shape
+from snnfer.errors import ConversionError
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A module that no node stands for.
+
+    Args:
+        name: Name in the network.
+        kind: Class of the module.
+        error: What reading it raises; says why.
+    """
+
+    name: str
+    kind: str
+    error: ConversionError
+
+
+class Unreadable(Exception):
+    """Nothing behind a refused module can be read, because the shape it makes is not known."""
+
+
+@dataclass
+class Chain:
+    """Collects the nodes of a network.
+
+    Args:
+        shape: Of one step of one sample, behind the last node.
+        with_time: Whether modules read ``[T, N, ...]``; otherwise ``[B, ...]``.
+        strict: Whether a module that cannot be read is an error; otherwise it is noted, and reading goes on behind it.
+        parts: What was read, in order.
+        complete: Whether reading reached the end.
+    """
+
+    shape: Shape
+    with_time: bool
+    strict: bool = True
+    parts: list[Node | Refused] = field(default_factory=list)
+    complete: bool = True
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """What could be read."""
+        return tuple(part for part in self.parts if isinstance(part, Node))
+
+    def add(self, node: Node) -> None:
+        """Append a node.
+
+        Raises:
+            ConversionError: it does not fit the shape behind the last one.
+        """
+        self.shape = output_shape(node, self.shape)
+        self.parts.append(node)
+
+    def free_name(self, name: str) -> str:
+        """`name`, with a number behind it where a module is used more than once."""
+        taken = {part.name for part in self.parts}
+        count, free = 1, name
+        while free in taken:
+            count += 1
+            free = f"{name}_{count}"
+        return free
+
+    def refuse(self, name: str, module: nn.Module, error: ConversionError) -> None:
+        """Note that `module` cannot be read, and go on behind it.
+
+        Raises:
+            Unreadable: it does not run on the shape before it either.
+        """
+        self.parts.append(Refused(name, type(module).__name__, error))
+        try:
+            self.shape = _probe(module, self.shape, with_time=self.with_time)
+        except Exception as probe_error:
+            raise Unreadable from probe_error
+
+
+def _probe(module: nn.Module, shape: Shape, *, with_time: bool) -> Shape:
+    """Shape that `module` makes of one step of `shape`."""
+    parameter = next(module.parameters(), torch.zeros(()))
+    leading = (1, 1) if with_time else (1,)
+    was_training = module.training
+    module.eval()
+    try:
+        with torch.no_grad():
+            y = module(torch.zeros(leading + shape, dtype=parameter.dtype, device=parameter.device))
+    finally:
+        module.train(was_training)
+    return tuple(y.shape[len(leading) :])
