@@ -99,7 +99,9 @@ def kill_in_second_fold(process, out):
     """SIGKILL once the first fold is complete and the second has a checkpoint."""
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
-        if list(out.glob("*/jobs/*/predictions.parquet")) and list(out.glob("*/jobs/*/checkpoint/last.safetensors")):
+        complete = {path.parent for path in out.glob("*/jobs/*/predictions.parquet")}
+        begun = {path.parents[1] for path in out.glob("*/jobs/*/checkpoint/last.safetensors")}
+        if complete and begun - complete:  # a complete fold may not have removed its checkpoint yet
             process.send_signal(signal.SIGKILL)
             process.wait()
             return
