@@ -1,0 +1,176 @@
+"""Whether a file of NIR computes the same in another library, spike for spike."""
+
+import os
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
+
+import torch
+from torch import nn
+
+from snnfer._check import check_choice
+from snnfer.converters.nir.libraries import run_library
+from snnfer.converters.nir.load import from_nir
+from snnfer.converters.nir.reading import chain_of, duration_of_step, module_name, read_nir
+from snnfer.converters.nir.spikes import Origin, find_origins, spikes_of
+from snnfer.errors import ConversionError
+
+Library = Literal["spikingjelly", "norse", "snntorch", "snnfer"]
+LIBRARIES: tuple[Library, ...] = get_args(Library)
+ROUNDING = 2e-6
+"""Margin, as a share of the threshold, below which the rounding of float32 sums decides whether a neuron fires."""
+
+
+@dataclass(frozen=True)
+class LayerSpikes:
+    """Spikes of one layer, in snnfer and in the other library.
+
+    Args:
+        name: Name of the neurons in the file.
+        n_updates: Spikes or silences compared: steps x samples x neurons.
+        n_mismatches: Those that differ.
+        firing_rate: Spikes per neuron and step, in snnfer.
+    """
+
+    name: str
+    n_updates: int
+    n_mismatches: int
+    firing_rate: float
+
+
+@dataclass(frozen=True)
+class NirVerification:
+    """What `verify_nir` found.
+
+    Args:
+        library: The library that ran the file, with its version.
+        against: What its spikes were compared with: the model, or snnfer's own reading of the file.
+        layers: From input to output.
+        origins: The first spikes that differ in each sample; the others may follow from them.
+    """
+
+    library: str
+    against: str
+    layers: tuple[LayerSpikes, ...]
+    origins: tuple[Origin, ...] = ()
+
+    @property
+    def n_mismatches(self) -> int:
+        """Spikes that differ, of all layers."""
+        return sum(layer.n_mismatches for layer in self.layers)
+
+    @property
+    def n_updates(self) -> int:
+        """All that was compared."""
+        return sum(layer.n_updates for layer in self.layers)
+
+    @property
+    def agrees(self) -> bool:
+        """Whether all spikes are equal but for those that follow from the rounding of float32.
+
+        Libraries add and scale in another order, so that of some ten million potentials one lies on the other side of
+        its threshold. Where a difference starts, the potential must be within `ROUNDING` of the threshold.
+        """
+        return all(origin.margin <= ROUNDING for origin in self.origins)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        counts = {"n_mismatches": self.n_mismatches, "n_updates": self.n_updates, "agrees": self.agrees}
+        return {**asdict(self), **counts, "origins": [origin._asdict() for origin in self.origins]}
+
+    def summary(self) -> str:
+        """One sentence."""
+        share = f"{self.n_mismatches:,} of {self.n_updates:,} spikes differ ({self.n_mismatches / self.n_updates:.4%})"
+        text = f"{self.library} against {self.against}: {share}"
+        if not self.origins:
+            return text
+        first, widest = self.origins[0], max(origin.margin for origin in self.origins)
+        where = f"first in {first.layer}, step {first.step}, sample {first.sample}"
+        why = "rounding: potentials" if self.agrees else "not by rounding: potentials up to"
+        return f"{text}; {where}; {why} {widest:.1e} of the threshold from it"
+
+    def table(self) -> str:
+        """One line per layer."""
+        width = max(len("layer"), *(len(layer.name) for layer in self.layers))
+        lines = [f"{'layer':<{width}}  {'compared':>12}  {'firing rate':>11}  {'different':>10}"]
+        for layer in self.layers:
+            numbers = f"{layer.n_updates:>12,}  {layer.firing_rate:>11.4f}  {layer.n_mismatches:>10,}"
+            lines.append(f"{layer.name:<{width}}  {numbers}")
+        return "\n".join(lines)
+
+
+def verify_nir(
+    source: str | os.PathLike[str] | Any,
+    x: torch.Tensor,
+    library: Library = "norse",
+    *,
+    model: nn.Module | None = None,
+) -> NirVerification:
+    """Run a file of NIR in another library, through its own importer, and compare the spikes of every layer.
+
+    norse and snnTorch flatten the batch with the maps, so that they get one sample at a time; norse and spikingjelly
+    are told the duration of a step.
+
+    Args:
+        source: File written by `to_nir`, or its graph.
+        x: Input ``[T, N, C, H, W]``.
+        library: "spikingjelly", "norse", "snntorch", or "snnfer" (its own reading of the file).
+        model: The network that was exported: its neurons are compared. Without it, those of snnfer's reading of the
+            file, which has neurons for max pooling too.
+
+    Returns:
+        Counts of different spikes for every layer that both have.
+
+    Raises:
+        ConversionError: the file cannot be read, the library refuses it, or no layer of neurons is in both.
+        ConfigError: the library is unknown.
+        ShapeError: the input does not fit.
+        MissingExtraError: the library is not installed.
+
+    Examples:
+        >>> from snnfer.converters.nir.export import to_nir
+        >>> from snnfer.models import create_model
+        >>> model = create_model("au_snn", size=(8, 8), channels=4, hidden=16).eval()
+        >>> x = torch.poisson(torch.rand(5, 2, 2, 8, 8))
+        >>> verify_nir(to_nir(model), x, "snntorch", model=model).n_mismatches
+        0
+    """
+    check_choice(library, LIBRARIES, name="library")
+    graph = read_nir(source)
+    neurons = [name for name in chain_of(graph) if type(graph.nodes[name]).__name__ in ("LIF", "IF")]
+    reference = model if model is not None else from_nir(graph)
+    in_reference = {name: name if model is not None else _name_in_file(name) for name in neurons}
+    ours = spikes_of(reference, x)
+    compared = {name: ours[key] for name, key in in_reference.items() if key in ours}
+    if not compared:
+        raise ConversionError(
+            f"the NIR graph has the neurons {', '.join(neurons) or '(none)'}, and the model {', '.join(ours)}",
+            expected="neurons of one name in both",
+            cause="the file of another network",
+        )
+    theirs, version = _run(library, graph, x, list(compared))
+    different = {name: spikes != theirs[name].reshape(spikes.shape) for name, spikes in compared.items()}
+    layers = tuple(
+        LayerSpikes(name, spikes.numel(), int(different[name].sum()), spikes.float().mean().item())
+        for name, spikes in compared.items()
+    )
+    origins = _origins(reference, x, {in_reference[name]: mask for name, mask in different.items()})
+    against = "the model" if model is not None else "snnfer's reading of the file"
+    return NirVerification(version, against, layers, origins)
+
+
+def _run(library: Library, graph: Any, x: torch.Tensor, neurons: list[str]) -> tuple[dict[str, torch.Tensor], str]:
+    """Spikes of a library, and its name with its version."""
+    if library != "snnfer":
+        spikes, version = run_library(library, graph, x, neurons, dt_s=duration_of_step(graph))
+        return spikes, f"{library} {version}"
+    spikes = spikes_of(from_nir(graph), x)
+    return {name: spikes[_name_in_file(name)] for name in neurons}, library
+
+
+def _name_in_file(name: str) -> str:
+    """Name of a node's neurons in `from_nir`'s model."""
+    return f"layers.{module_name(name)}"
+
+
+def _origins(model: nn.Module, x: torch.Tensor, different: dict[str, torch.Tensor]) -> tuple[Origin, ...]:
+    return find_origins(model, x, different) if any(mask.any() for mask in different.values()) else ()
