@@ -5,15 +5,19 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any
 
+from snnfer.converters.loihi.published import (
+    ACTIVE_UPDATE_PJ,
+    DAVIES_ENERGY,
+    INACTIVE_UPDATE_PJ,
+    NOT_PUBLISHED,
+    NOTICE,
+    SPIKE_PJ,
+    SYNAPTIC_OPERATION_PJ,
+)
 from snnfer.errors import ConfigError
 from snnfer.profiling.report import OperationReport
 
-NOTICE = "estimates, not measurements"
-NOT_PUBLISHED = "not published"
 HOROWITZ = "Horowitz, Computing's energy problem (and what we can do about it), ISSCC 2014: table for 45 nm, 0.9 V"
-DAVIES = (
-    "Davies et al., Loihi: a neuromorphic manycore processor with on-chip learning, IEEE Micro 38(1), 2018, table 2"
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -199,9 +203,10 @@ def _horowitz_scenarios() -> list[EnergyScenario]:
 
 def _loihi_scenarios() -> list[EnergyScenario]:
     shared: dict[str, Any] = {
-        "mac_pj": 23.6,
-        "ac_pj": 23.6,
-        "spike_pj": 1.7,
+        "mac_pj": SYNAPTIC_OPERATION_PJ,
+        "ac_pj": SYNAPTIC_OPERATION_PJ,
+        "spike_pj": SPIKE_PJ,
+        "source": DAVIES_ENERGY,
         "needs_spikes": True,
         "computes_zeros": False,
     }
@@ -210,9 +215,14 @@ def _loihi_scenarios() -> list[EnergyScenario]:
         "next one costs 3.0 pJ east-west, 4.0 pJ north-south); no static power; pre-silicon simulation at 0.75 V"
     )
     return [
-        EnergyScenario("loihi", f"Loihi, every neuron update active; {rest}", DAVIES, neuron_update_pj=81.0, **shared),
         EnergyScenario(
-            "loihi_inactive", f"Loihi, every neuron update inactive; {rest}", DAVIES, neuron_update_pj=52.0, **shared
+            "loihi", f"Loihi, every neuron update active; {rest}", neuron_update_pj=ACTIVE_UPDATE_PJ, **shared
+        ),
+        EnergyScenario(
+            "loihi_inactive",
+            f"Loihi, every neuron update inactive; {rest}",
+            neuron_update_pj=INACTIVE_UPDATE_PJ,
+            **shared,
         ),
         EnergyScenario(
             "loihi2",
