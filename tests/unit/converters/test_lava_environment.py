@@ -1,0 +1,74 @@
+"""Finding and building the environment of lava, without building it (see tests/export for the real one)."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from snnfer.converters.lava import environment
+from snnfer.converters.lava.environment import build_lava_environment, find_lava_python, lava_folder
+from snnfer.errors import MissingExtraError, SnnferError
+
+
+@pytest.fixture(autouse=True)
+def empty_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("SNNFER_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("SNNFER_LAVA_PYTHON", raising=False)
+
+
+def stand_up(recipe):
+    """An environment as a finished build leaves it."""
+    python = lava_folder() / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.symlink_to(sys.executable)
+    (lava_folder() / "snnfer-lava.json").write_text(json.dumps(recipe))
+    return python
+
+
+RECIPE = {"libraries": list(environment.LIBRARIES), "lava": list(environment.LAVA)}
+
+
+def test_absent_environment_names_the_command():
+    with pytest.raises(MissingExtraError, match="run 'snnfer simulate --setup-lava'"):
+        find_lava_python()
+
+
+def test_finds_a_complete_one_only():
+    python = stand_up(RECIPE)
+    assert find_lava_python() == python
+    assert build_lava_environment() == python  # stands: nothing is built
+    (lava_folder() / "snnfer-lava.json").write_text(json.dumps({**RECIPE, "lava": ["lava-nc==0.9.0"]}))
+    with pytest.raises(MissingExtraError):
+        find_lava_python()
+    (lava_folder() / "snnfer-lava.json").unlink()  # an interrupted build
+    with pytest.raises(MissingExtraError):
+        find_lava_python()
+
+
+def test_interpreter_of_the_user_comes_first(monkeypatch, tmp_path):
+    stand_up(RECIPE)
+    monkeypatch.setenv("SNNFER_LAVA_PYTHON", sys.executable)
+    assert str(find_lava_python()) == sys.executable
+    monkeypatch.setenv("SNNFER_LAVA_PYTHON", str(tmp_path / "none"))
+    with pytest.raises(MissingExtraError, match="is no interpreter"):
+        find_lava_python()
+
+
+def test_registry_out_of_reach_leaves_nothing(monkeypatch):
+    """pip's own last words, and no half-built environment."""
+    real = subprocess.run
+
+    def run(command, **kwargs):
+        if "install" in command:
+            return subprocess.CompletedProcess(
+                command, 1, "", "WARNING: retry\nERROR: No matching distribution found\n"
+            )
+        if "venv" in command:
+            command = [*command[:3], "--without-pip", *command[3:]]
+        return real(command, **kwargs)
+
+    monkeypatch.setattr(environment.subprocess, "run", run)
+    with pytest.raises(SnnferError, match="could not install numpy.*ERROR: No matching distribution.*--setup-lava"):
+        build_lava_environment()
+    assert not list(lava_folder().parent.iterdir())
