@@ -36,20 +36,20 @@ class Chain:
         shape: Of one step of one sample, behind the last node.
         with_time: Whether modules read ``[T, N, ...]``; otherwise ``[B, ...]``.
         strict: Whether a module that cannot be read is an error; otherwise it is noted, and reading goes on behind it.
-        parts: What was read, in order.
+        parts: What was read, in order, each with the shape behind it.
         complete: Whether reading reached the end.
     """
 
     shape: Shape
     with_time: bool
     strict: bool = True
-    parts: list[Node | Refused] = field(default_factory=list)
+    parts: list[tuple[Node | Refused, Shape]] = field(default_factory=list)
     complete: bool = True
 
     @property
     def nodes(self) -> tuple[Node, ...]:
         """What could be read."""
-        return tuple(part for part in self.parts if isinstance(part, Node))
+        return tuple(part for part, _ in self.parts if isinstance(part, Node))
 
     def add(self, node: Node) -> None:
         """Append a node.
@@ -58,11 +58,11 @@ class Chain:
             ConversionError: it does not fit the shape behind the last one.
         """
         self.shape = output_shape(node, self.shape)
-        self.parts.append(node)
+        self.parts.append((node, self.shape))
 
     def free_name(self, name: str) -> str:
         """`name`, with a number behind it where a module is used more than once."""
-        taken = {part.name for part in self.parts}
+        taken = {part.name for part, _ in self.parts}
         count, free = 1, name
         while free in taken:
             count += 1
@@ -75,11 +75,13 @@ class Chain:
         Raises:
             Unreadable: it does not run on the shape before it either.
         """
-        self.parts.append(Refused(name, type(module).__name__, error))
+        refused = Refused(name, type(module).__name__, error)
         try:
             self.shape = _probe(module, self.shape, with_time=self.with_time)
         except Exception as probe_error:
+            self.parts.append((refused, ()))
             raise Unreadable from probe_error
+        self.parts.append((refused, self.shape))
 
 
 def _probe(module: nn.Module, shape: Shape, *, with_time: bool) -> Shape:

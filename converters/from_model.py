@@ -37,6 +37,7 @@ from snnfer.layers import (
     VotingLayer,
 )
 from snnfer.models.spiking_classifier import SpikingClassifier
+from snnfer.models.spiking_fer import SpikingFER
 from snnfer.models.unet import EncoderBlock, UNetEncoder, UNetGenerator
 from snnfer.models.window_classifier import WindowClassifier
 from snnfer.neurons import IF, LI, LIF, PLIF, Neuron, SoftSpiking
@@ -244,6 +245,7 @@ READERS: dict[type, Callable[[Chain, str, Any], None]] = {
     nn.Sequential: _read_children,
     SpikingSequential: _read_children,
     SpikingClassifier: _read_children,
+    SpikingFER: _read_children,
     SpikingConv2d: _read_children,
     SpikingLinear: _read_children,
     EncoderBlock: _read_children,

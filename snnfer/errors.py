@@ -23,6 +23,8 @@ class SnnferError(Exception):
 
     def __init__(self, given: str, *, expected: str = "", cause: str = "", fix: str = "") -> None:
         self.given = given.rstrip(".")
+        self.cause = cause
+        self.fix = fix
         parts = [self.given]
         if expected:
             parts.append(f"expected {expected}")

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from snnfer.cli._errors import exit_code
 
-COMMAND_MODULES = ("demo", "info", "events", "synth", "data", "train", "predict", "benchmark", "profile")
+COMMAND_MODULES = ("demo", "info", "events", "synth", "data", "train", "predict", "benchmark", "profile", "export")
 
 
 class Parser(argparse.ArgumentParser):
