@@ -10,6 +10,7 @@ from snnfer.converters.loihi._geometry import LayerGeometry, geometries
 from snnfer.converters.loihi._tiles import Destinations, Tile, Tiler, destinations
 from snnfer.converters.loihi.graph import IntegerGraph
 from snnfer.converters.loihi.published import Chip, ChipName, find_chip
+from snnfer.errors import ConfigError
 
 _COLUMNS = ("layer", "neurons", "cores", "tile", "input axons", "output axons", "synaptic memory", "shared")
 
@@ -81,7 +82,10 @@ class Resources:
         return ceil(self.cores / self.chip.cores)
 
     def __getitem__(self, name: str) -> LayerResources:
-        return next(layer for layer in self.layers if layer.name == name)
+        for layer in self.layers:
+            if layer.name == name:
+                return layer
+        raise ConfigError(f"layer '{name}'", expected="one of " + ", ".join(layer.name for layer in self.layers))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""

@@ -252,6 +252,11 @@ def test_an_unknown_chip_is_refused():
         estimate_resources(au_network(), chip="loihi3")
 
 
+def test_an_unknown_layer_is_refused():
+    with pytest.raises(ConfigError, match="layer 'fc3'; expected one of conv0, pool0"):
+        estimate_resources(au_network())["fc3"]
+
+
 def integer_network():
     rng = np.random.default_rng(0)
     kinds = [("c", (4, 2, 3, 3), (4, 8, 8), {"padding": (1, 1)}),
