@@ -25,6 +25,9 @@ MAX_DELAY = 62
 """Largest delay of a synapse, in steps: 6 bits."""
 
 
+Limit = Literal["weight", "bias", "threshold", "accumulator", "exact"]
+
+
 @dataclass(frozen=True)
 class LayerQuantisation:
     """How the integers of a layer were found.
@@ -41,7 +44,7 @@ class LayerQuantisation:
         notes: What is approximated, in words.
     """
 
-    limited_by: Literal["weight", "bias", "threshold", "accumulator", "exact"]
+    limited_by: Limit
     weight_error: float
     bias_error: float
     decay_error: float
