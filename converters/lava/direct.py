@@ -1,0 +1,67 @@
+"""Runs on lava's fixed-point simulator that netx files alone do not describe, in lava's own environment."""
+
+import os
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from snnfer.converters.lava.environment import find_lava_python
+from snnfer.converters.lava.sigma_delta_file import read_sigma_delta
+from snnfer.converters.loihi.sigma_delta import check_calibration
+from snnfer.errors import ShapeError, SnnferError
+
+_HERE = Path(__file__).parent
+
+
+def run_sigma_delta_lava(path: str | os.PathLike[str], x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Messages of lava's simulator for a file of `write_sigma_delta`.
+
+    The counterpart of ``run_sigma_delta(read_sigma_delta(path), x, mode="free_running", record=True).messages``: both
+    must be equal in every message.
+
+    Args:
+        path: The file.
+        x: One clip ``[T, 1, *input_shape]``; lava's sigma-delta neurons cannot be reset between clips.
+
+    Returns:
+        int32 messages ``[T + L, 1, *shape]`` of the encoder and of each of the L layers.
+
+    Raises:
+        MissingExtraError: there is no environment with lava.
+        ShapeError: `x` has another layout or more than one clip.
+        SnnferError: lava failed.
+    """
+    graph = read_sigma_delta(path)
+    check_calibration(x, graph.input_shape, name="the input")
+    if x.shape[1] != 1:
+        raise ShapeError(
+            f"the input has {x.shape[1]} clips", expected="one", fix="pass them one by one: x[:, i : i + 1]"
+        )
+    frames = (x[:, 0].double() * graph.input_scale).round().long().numpy()
+    frames = np.concatenate([frames, np.repeat(frames[-1:], len(graph.layers), axis=0)])  # held, as the twin does
+    result = run_worker("sigma_delta_worker.py", {"path": np.array(str(Path(path).absolute())), "x": frames})
+    return tuple(torch.from_numpy(result[f"layer{i}"]).int()[:, None] for i in range(len(graph.layers) + 1))
+
+
+def run_worker(script: str, job: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Run a script of this folder in lava's environment with the arrays of `job`; the arrays that it answers.
+
+    Raises:
+        MissingExtraError: there is no environment with lava.
+        SnnferError: the script failed.
+    """
+    python = find_lava_python()
+    with tempfile.TemporaryDirectory() as folder:
+        given, answer = Path(folder, "job.npz"), Path(folder, "result.npz")
+        np.savez(given, **job)  # pyright: ignore[reportArgumentType]
+        command = [str(python), str(_HERE / script), str(given), str(answer)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+        result = dict(np.load(answer)) if answer.exists() else {"error": np.array(done.stderr or "no answer")}
+    if "error" in result:
+        lines = str(result["error"]).strip().splitlines()
+        raise SnnferError("lava's simulator failed", cause=lines[-1] if lines else f"exit code {done.returncode}")
+    return result

@@ -1,0 +1,67 @@
+"""Runs a sigma-delta file on lava's fixed-point simulator; started by the interpreter of lava's own environment.
+
+Usage: ``python sigma_delta_worker.py JOB.npz RESULT.npz``. Like `worker` beside it, this file needs lava-nc, lava-dl
+and h5py and knows neither snnfer nor torch. A job holds ``path`` and ``x`` (``[S, *shape]``, whole numbers, one clip).
+A result holds ``layer<number>`` from 0, the delta encoder: messages ``[S, *shape]``; or ``error``.
+"""
+
+import sys
+import traceback
+
+import numpy as np
+import worker  # pyright: ignore[reportMissingImports]  # the file beside this one
+
+
+def use_state_exponents(hdf5):
+    """Let netx read ``neuron/stateExp``, which gives every layer its own state exponent."""
+    original = hdf5.Network.get_neuron_params
+
+    def get_neuron_params(config, *args, **kwargs):
+        parameters = original(config, *args, **kwargs)
+        if "stateExp" in config.keys():  # noqa: SIM118  (lava's NetDict is no container)
+            parameters["state_exp"] = int(config.f["stateExp"][()])
+        return parameters
+
+    hdf5.Network.get_neuron_params = staticmethod(get_neuron_params)
+
+
+def simulate(path, x):
+    """Messages of the delta encoder and of every layer for one clip."""
+    from lava.lib.dl.netx import hdf5  # pyright: ignore[reportMissingImports]
+    from lava.magma.core.run_conditions import RunSteps  # pyright: ignore[reportMissingImports]
+    from lava.magma.core.run_configs import Loihi2SimCfg  # pyright: ignore[reportMissingImports]
+    from lava.proc import io  # pyright: ignore[reportMissingImports]
+
+    use_state_exponents(hdf5)
+    net = hdf5.Network(net_config=path, spike_exp=0)
+    source = io.source.RingBuffer(data=np.ascontiguousarray(x.T.astype(np.int32)))
+    source.s_out.connect(net.in_layer.neuron.a_in)  # netx never wires the port of its input block
+    sinks = []
+    for layer in net.layers:
+        sinks.append(io.sink.RingBuffer(shape=layer.out.shape, buffer=len(x)))
+        layer.out.connect(sinks[-1].a_in)
+    try:
+        net.run(condition=RunSteps(len(x)), run_cfg=Loihi2SimCfg(select_tag="fixed_pt"))
+    except RuntimeError as error:
+        raise RuntimeError(worker._reason(net) or str(error)) from error
+    messages = {f"layer{i}": sink.data.get().T.astype(np.int64) for i, sink in enumerate(sinks)}
+    net.stop()
+    return messages
+
+
+def main(job_path, result_path):
+    """Read the job, write the result; returns the exit code."""
+    result: dict = {}
+    try:
+        worker.prepare_lava()
+        with np.load(job_path) as job:
+            arguments = str(job["path"]), job["x"]
+        result, code = simulate(*arguments), 0
+    except Exception:
+        result, code = {"error": traceback.format_exc()}, 1
+    np.savez(result_path, **result)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
