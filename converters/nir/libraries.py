@@ -25,8 +25,8 @@ _BATCHED = {"spikingjelly"}
 
 def run_library(
     library: str, graph: Any, x: torch.Tensor, neurons: list[str], *, dt_s: float
-) -> tuple[dict[str, torch.Tensor], str]:
-    """Spikes ``[T, N, *]`` of the named neurons, as `library` computes them, and the library's version.
+) -> dict[str, torch.Tensor]:
+    """Spikes ``[T, N, *]`` of the named neurons, as `library` computes them.
 
     Raises:
         ConversionError: the library refuses the graph, or cannot run it.
@@ -46,9 +46,12 @@ def run_library(
             cause="a node outside the portable profile",
             fix="export with snnfer.converters.nir.to_nir",
         ) from error
-    if library not in _BATCHED:
-        runs = [{name: torch.stack([run[name] for run in runs], 1) for name in neurons}]
-    return runs[0], importlib.metadata.version(library)
+    return runs[0] if library in _BATCHED else {name: torch.stack([run[name] for run in runs], 1) for name in neurons}
+
+
+def library_version(library: str) -> str:
+    """Version of an installed library; nothing for snnfer itself."""
+    return "" if library == "snnfer" else importlib.metadata.version(library)
 
 
 def _run(network: nn.Module, x: torch.Tensor, neurons: list[str]) -> dict[str, torch.Tensor]:

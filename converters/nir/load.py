@@ -58,6 +58,8 @@ def from_nir(source: str | os.PathLike[str] | Any, *, dt_s: float | None = None)
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     for name in chain[1:-1]:
         _append(layers, name, graph.nodes[name], step_s)
+    if not any(True for layer in layers.values() for _ in layer.parameters()):
+        raise ConversionError("the NIR graph has no weights", expected="a network with some")
     votes = int(graph.metadata.get("votes", 1))
     if votes > 1:
         layers["voting"] = VotingLayer(votes)

@@ -16,10 +16,12 @@ def read_nir(source: str | os.PathLike[str] | Any) -> Any:
     nir = require("nir", extra="nir")
     if isinstance(source, nir.NIRGraph):
         return source
+    if not isinstance(source, str | os.PathLike):
+        raise ConversionError(f"a {type(source).__name__}", expected="a file of NIR or a nir.NIRGraph")
     if not os.path.isfile(source):
         raise ConversionError(f"there is no file '{source}'", expected="a file of NIR (HDF5)")
     try:
-        graph = nir.read(source)
+        return nir.read(source)
     except Exception as error:  # h5py and nir raise whatever the damaged place leads to
         raise ConversionError(
             f"'{source}' cannot be read as NIR ({type(error).__name__}: {error})",
@@ -27,9 +29,6 @@ def read_nir(source: str | os.PathLike[str] | Any) -> Any:
             cause="a truncated file, or HDF5 of another kind such as netx",
             fix="export it again",
         ) from error
-    if not isinstance(graph, nir.NIRGraph):
-        raise ConversionError(f"'{source}' holds a single {type(graph).__name__}", expected="a graph of NIR")
-    return graph
 
 
 def duration_of_step(graph: Any, dt_s: float | None = None) -> float:

@@ -8,16 +8,20 @@ import torch
 from torch import nn
 
 from snnfer._check import check_choice
-from snnfer.converters.nir.libraries import run_library
+from snnfer.converters.nir.libraries import library_version, run_library
 from snnfer.converters.nir.load import from_nir
 from snnfer.converters.nir.reading import chain_of, duration_of_step, module_name, read_nir
 from snnfer.converters.nir.spikes import Origin, find_origins, spikes_of
-from snnfer.errors import ConversionError
+from snnfer.errors import ConversionError, ShapeError
+from snnfer.neurons import Neuron
 
 Library = Literal["spikingjelly", "norse", "snntorch", "snnfer"]
 LIBRARIES: tuple[Library, ...] = get_args(Library)
 ROUNDING = 2e-6
 """Margin, as a share of the threshold, below which the rounding of float32 sums decides whether a neuron fires."""
+
+SAMPLES_AT_ONCE = 8
+"""Samples whose spikes are held in memory."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +126,7 @@ def verify_nir(
 
     Raises:
         ConversionError: the file cannot be read, the library refuses it, or no layer of neurons is in both.
-        ConfigError: the library is unknown.
+        SnnferError: the library is unknown.
         ShapeError: the input does not fit.
         MissingExtraError: the library is not installed.
 
@@ -136,41 +140,66 @@ def verify_nir(
     """
     check_choice(library, LIBRARIES, name="library")
     graph = read_nir(source)
-    neurons = [name for name in chain_of(graph) if type(graph.nodes[name]).__name__ in ("LIF", "IF")]
+    if x.ndim != 5 or not x.numel():
+        raise ShapeError(f"an input of shape {list(x.shape)}", expected="[T, N, C, H, W], at least one step and sample")
     reference = model if model is not None else from_nir(graph)
-    in_reference = {name: name if model is not None else _name_in_file(name) for name in neurons}
-    ours = spikes_of(reference, x)
-    compared = {name: ours[key] for name, key in in_reference.items() if key in ours}
-    if not compared:
+    names = _common_neurons(graph, reference, in_file=model is None)
+    parts = [_compare(library, graph, reference, part, names) for part in x.split(SAMPLES_AT_ONCE, 1)]
+    layers = tuple(_joined([part[0][i] for part in parts]) for i in range(len(names)))
+    origins = tuple(
+        origin._replace(sample=origin.sample + i * SAMPLES_AT_ONCE)
+        for i, part in enumerate(parts)
+        for origin in part[1]
+    )
+    against = "the model" if model is not None else "snnfer's reading of the file"
+    return NirVerification(f"{library} {library_version(library)}".strip(), against, layers, origins)
+
+
+def _common_neurons(graph: Any, reference: nn.Module, *, in_file: bool) -> dict[str, str]:
+    """Names of the neurons in the file, each with its name in the model."""
+    known = [name for name, module in reference.named_modules() if isinstance(module, Neuron)]
+    nodes = [name for name in chain_of(graph) if type(graph.nodes[name]).__name__ in ("LIF", "IF")]
+    names = {name: _name_in_file(name) if in_file else name for name in nodes}
+    common = {name: other for name, other in names.items() if other in known}
+    if not common:
         raise ConversionError(
-            f"the NIR graph has the neurons {', '.join(neurons) or '(none)'}, and the model {', '.join(ours)}",
+            f"the NIR graph has the neurons {', '.join(nodes) or '(none)'}, and the model {', '.join(known)}",
             expected="neurons of one name in both",
             cause="the file of another network",
         )
-    theirs, version = _run(library, graph, x, list(compared))
-    different = {name: spikes != theirs[name].reshape(spikes.shape) for name, spikes in compared.items()}
-    layers = tuple(
-        LayerSpikes(name, spikes.numel(), int(different[name].sum()), spikes.float().mean().item())
-        for name, spikes in compared.items()
-    )
-    origins = _origins(reference, x, {in_reference[name]: mask for name, mask in different.items()})
-    against = "the model" if model is not None else "snnfer's reading of the file"
-    return NirVerification(version, against, layers, origins)
+    return common
 
 
-def _run(library: Library, graph: Any, x: torch.Tensor, neurons: list[str]) -> tuple[dict[str, torch.Tensor], str]:
-    """Spikes of a library, and its name with its version."""
-    if library != "snnfer":
-        spikes, version = run_library(library, graph, x, neurons, dt_s=duration_of_step(graph))
-        return spikes, f"{library} {version}"
-    spikes = spikes_of(from_nir(graph), x)
-    return {name: spikes[_name_in_file(name)] for name in neurons}, library
+def _compare(
+    library: Library, graph: Any, reference: nn.Module, x: torch.Tensor, names: dict[str, str]
+) -> tuple[list[LayerSpikes], tuple[Origin, ...]]:
+    """Counts of each layer, and the first spikes that differ, of some samples."""
+    spikes = spikes_of(reference, x)
+    ours = {name: spikes[other] for name, other in names.items()}
+    if library == "snnfer":
+        spikes = spikes_of(from_nir(graph), x)
+        theirs = {name: spikes[_name_in_file(name)] for name in names}
+    else:
+        theirs = run_library(library, graph, x, list(names), dt_s=duration_of_step(graph))
+    different = {name: mine != theirs[name].reshape(mine.shape) for name, mine in ours.items()}
+    layers = [
+        LayerSpikes(name, mine.numel(), int(different[name].sum()), mine.float().mean().item())
+        for name, mine in ours.items()
+    ]
+    if not any(layer.n_mismatches for layer in layers):
+        return layers, ()
+    found = find_origins(reference, x, {names[name]: mask for name, mask in different.items()})
+    in_file = {other: name for name, other in names.items()}
+    return layers, tuple(origin._replace(layer=in_file[origin.layer]) for origin in found)
+
+
+def _joined(parts: list[LayerSpikes]) -> LayerSpikes:
+    """Counts of one layer over all samples."""
+    n_updates = sum(part.n_updates for part in parts)
+    rate = sum(part.firing_rate * part.n_updates for part in parts) / n_updates
+    return LayerSpikes(parts[0].name, n_updates, sum(part.n_mismatches for part in parts), rate)
 
 
 def _name_in_file(name: str) -> str:
     """Name of a node's neurons in `from_nir`'s model."""
     return f"layers.{module_name(name)}"
-
-
-def _origins(model: nn.Module, x: torch.Tensor, different: dict[str, torch.Tensor]) -> tuple[Origin, ...]:
-    return find_origins(model, x, different) if any(mask.any() for mask in different.values()) else ()

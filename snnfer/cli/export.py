@@ -3,7 +3,7 @@
 import argparse
 import importlib
 
-ACTIONS = ("check",)
+ACTIONS = ("check", "nir")
 
 
 def add_commands(subparsers: argparse._SubParsersAction) -> None:
