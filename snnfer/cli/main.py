@@ -13,7 +13,9 @@ from collections.abc import Sequence
 
 from snnfer.cli._errors import exit_code
 
-COMMAND_MODULES = ("demo", "info", "events", "synth", "data", "train", "predict", "benchmark", "profile", "export")
+COMMAND_MODULES = (
+    "demo", "info", "events", "synth", "data", "train", "predict", "benchmark", "profile", "export", "simulate",
+)  # fmt: skip
 
 
 class Parser(argparse.ArgumentParser):
