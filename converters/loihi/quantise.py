@@ -19,7 +19,7 @@ from snnfer.converters.loihi.graph import (
     Limit,
 )
 from snnfer.converters.loihi.synapses import worst_accumulator
-from snnfer.converters.loihi.twin import LayerRunner, chunks, prepare_input
+from snnfer.converters.loihi.twin import prepare_input, run_layer
 from snnfer.converters.passes import for_chip, is_or
 from snnfer.errors import ExportError, SnnferError
 
@@ -277,23 +277,14 @@ def _integer_layer(
 def _calibrated(integer: IntegerGraph, stages: list[_Stage], settings: _Settings, x: torch.Tensor) -> IntegerGraph:
     """The network with smaller scales where the currents of `x` come near 24 bits, layer by layer."""
     layers, largest = [], int(x.max())
-    for layer, stage, shape in zip(integer.layers, stages, integer.input_shapes, strict=True):
-        spikes, runner = _run(integer, layer, shape, x, largest)
+    for layer, stage in zip(integer.layers, stages, strict=True):
+        spikes, runner = run_layer(integer, layer, x, largest_input=largest)
         room = runner.extremes.peak_current * HEADROOM / ACCUMULATOR_LIMIT
         if room > 1 and not layer.exact:
             layer = _layer(stage, settings, shrink=1 / room)
-            spikes, runner = _run(integer, layer, shape, x, largest)
+            spikes, runner = run_layer(integer, layer, x, largest_input=largest)
         peak = max(runner.extremes.peak_current, runner.extremes.peak_voltage) / ACCUMULATOR_LIMIT
         assert layer.quantisation is not None
         layers.append(replace(layer, quantisation=replace(layer.quantisation, calibrated_peak=peak)))
         x, largest = spikes, 1
     return replace(integer, layers=tuple(layers))
-
-
-def _run(
-    graph: IntegerGraph, layer: IntegerLayer, shape: Shape, x: torch.Tensor, largest: int
-) -> tuple[torch.Tensor, LayerRunner]:
-    runner = LayerRunner(layer, shape, x.shape[1], x.device, largest_input=largest)
-    with torch.no_grad():
-        spikes = [runner(x[start:stop]) for start, stop in chunks(graph, len(x), x.shape[1])]
-    return torch.cat(spikes), runner

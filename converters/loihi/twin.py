@@ -223,6 +223,24 @@ class LayerRunner:
         )
 
 
+def run_layer(
+    graph: IntegerGraph, layer: IntegerLayer, x: torch.Tensor, *, largest_input: int = 1
+) -> tuple[torch.Tensor, LayerRunner]:
+    """Spikes ``[T, N, *layer.shape]`` of one layer alone, from rest, and the runner that has seen them.
+
+    Args:
+        graph: The network.
+        layer: The layer, or one that stands in for it under its name.
+        x: What it receives ``[T, N, *]``.
+        largest_input: Largest magnitude in `x`.
+    """
+    shape = dict(zip((other.name for other in graph.layers), graph.input_shapes, strict=True))[layer.name]
+    runner = LayerRunner(layer, shape, x.shape[1], x.device, largest_input=largest_input)
+    with torch.no_grad():
+        spikes = [runner(x[start:stop]) for start, stop in chunks(graph, len(x), x.shape[1])]
+    return torch.cat(spikes), runner
+
+
 def prepare_input(graph: IntegerGraph, x: torch.Tensor, *, graded: bool) -> torch.Tensor:
     """The input as the chip sees it, float32 ``[T, N, *]``.
 
