@@ -132,9 +132,7 @@ def _read(chain: Chain, name: str, module: nn.Module) -> None:
     reader = READERS.get(type(module))
     if reader is not None:
         reader(chain, name, module)
-    elif type(module) in REASONS or type(module).__module__.startswith(
-        ("torch.nn.", "snnfer.layers", "snnfer.neurons")
-    ):
+    elif type(module) in REASONS or type(module).__module__.startswith(LIBRARIES):
         raise unknown(name, module)
     elif any(isinstance(child, nn.Conv3d) for child in module.modules()):
         raise _looks_ahead(name, module)
@@ -207,6 +205,8 @@ def _read_factorized(chain: Chain, name: str, block: FactorizedConv3d) -> None:
         layer = getattr(block, child)
         if isinstance(layer, nn.Conv3d):
             _add_causal(chain, _join(name, child), layer)
+        elif isinstance(layer, nn.BatchNorm3d):
+            add_norm(chain, _join(name, child), layer)
         else:
             read_module(chain, _join(name, child), layer)
 
