@@ -74,7 +74,8 @@ def _percentile(a: torch.Tensor, share: float) -> torch.Tensor:
 def _rank(values: torch.Tensor, share: float) -> torch.Tensor:
     if not len(values):
         return values.new_zeros(())
-    return values.kthvalue(max(1, math.ceil(share * len(values)))).values
+    rank = math.ceil(round(share * len(values), 6))  # 99.9 % of 1000 is 999, not 999.0000000000001
+    return values.kthvalue(max(1, rank)).values
 
 
 def _least_error(a: torch.Tensor, n_steps: int) -> torch.Tensor:

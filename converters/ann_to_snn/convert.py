@@ -15,7 +15,7 @@ from snnfer.converters.ann_to_snn.network import RateSNN
 from snnfer.converters.ann_to_snn.qcfs import QuantisedNetwork, fine_tune
 from snnfer.converters.ann_to_snn.report import ConversionReport
 from snnfer.converters.from_model import to_graph
-from snnfer.converters.graph import Activation, Conv, Dense, Graph, Pool, Spike
+from snnfer.converters.graph import Activation, Conv, Dense, Graph, Node, Pool, Spike
 from snnfer.converters.passes import drop_idle, equalise, fold_affine, split_leaky
 from snnfer.converters.run import run_graph
 from snnfer.errors import ConfigError, ConversionError, ShapeError
@@ -111,7 +111,7 @@ def ann_to_snn(
         x = images_of(calibration, graph, name="calibration")
         _check_same(ann, graph, x[:N_COMPARED])
     measured = x if evaluation is None else images_of(evaluation, graph, name="evaluation")
-    steps = tuple(curve_steps) or _powers_of_two(n_steps)
+    steps = tuple(curve_steps) or powers_of_two(n_steps)
     check_steps_and_labels(steps, measured, labels)
     ann_accuracy = quantised_accuracy = None
     if labels is not None:
@@ -170,7 +170,7 @@ def prepare(graph: Graph, *, equalisation: bool = False) -> Graph:
         raise ConversionError(
             "the network has no activation", expected="at least one ReLU or LeakyReLU", cause="a linear network"
         )
-    graph = _pool_before_leaky(fold_affine(drop_idle(graph)))
+    graph = _weights_before_leaky(_pool_before_leaky(fold_affine(drop_idle(graph))))
     return equalise(graph) if equalisation else graph
 
 
@@ -215,13 +215,26 @@ def _pool_before_leaky(graph: Graph) -> Graph:
     nodes = list(graph.nodes)
     for i in range(1, len(nodes)):
         before, node = nodes[i - 1], nodes[i]
-        if (
-            isinstance(node, Pool)
-            and node.kind == "max"
-            and isinstance(before, Activation)
-            and before.negative_slope > 0
-        ):
+        is_max = isinstance(node, Pool) and node.kind == "max"
+        if is_max and isinstance(before, Activation) and before.negative_slope > 0:
             nodes[i - 1], nodes[i] = node, before
+    return graph.with_nodes(tuple(nodes))
+
+
+def _weights_before_leaky(graph: Graph) -> Graph:
+    """An identity layer in front of every LeakyReLU that has no weights there, for the two populations to read."""
+    nodes: list[Node] = []
+    like = next((node.weight for node in graph.nodes if isinstance(node, Conv | Dense)), torch.zeros(()))
+    for node, shape in zip(graph.nodes, (graph.input_shape, *graph.shapes), strict=False):
+        leaky = isinstance(node, Activation) and node.negative_slope
+        if leaky and not (nodes and isinstance(nodes[-1], Conv | Dense)):
+            name, channels = f"{node.name}.both", shape[0]
+            if len(shape) == 3:
+                ones = like.new_ones(channels, 1, 1, 1)
+                nodes.append(Conv(name, ones, like.new_zeros(channels), groups=channels))
+            else:
+                nodes.append(Dense(name, torch.eye(channels).to(like), like.new_zeros(channels)))
+        nodes.append(node)
     return graph.with_nodes(tuple(nodes))
 
 
@@ -266,11 +279,11 @@ def _n_outputs(graph: Graph) -> int:
     return graph.shapes[-1][0]
 
 
-def _powers_of_two(n_steps: int) -> tuple[int, ...]:
+def powers_of_two(n_steps: int) -> tuple[int, ...]:
     """1, 2, 4, ... below `n_steps`, and `n_steps`.
 
     Examples:
-        >>> _powers_of_two(10)
+        >>> powers_of_two(10)
         (1, 2, 4, 8, 10)
     """
     return (*(2**k for k in range(n_steps.bit_length()) if 2**k < n_steps), n_steps)

@@ -64,11 +64,11 @@ class RateIF(IF):
         self, x: torch.Tensor, state: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         functional.check_input(x)
-        current = x / self.threshold.view(-1, *(1,) * (x.ndim - 3))
+        current = x / self.threshold.view(-1, *(1,) * (x.ndim - 3))  # float32 for half precision
         if state is None:
-            dtype = torch.float32 if x.dtype in (torch.float16, torch.bfloat16) else x.dtype
-            state = torch.full(x.shape[1:], self.initial_charge, dtype=dtype, device=x.device)
-        return functional.if_(current, state, **self._firing())
+            state = torch.full(x.shape[1:], self.initial_charge, dtype=current.dtype, device=x.device)
+        spikes, state = functional.if_(current, state, **self._firing())
+        return spikes.to(x.dtype), state
 
     def settings(self) -> dict[str, Any]:
         return {"channels": len(self.threshold), "initial_charge": self.initial_charge}

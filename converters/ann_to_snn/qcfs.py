@@ -22,7 +22,7 @@ class QCFS(nn.Module):
         y = q(z; \theta^+) - q(-a z; \theta^-)
 
     with a threshold per channel that is learned, and the second term for a negative slope a > 0 alone (LeakyReLU).
-    The gradient passes the rounding as if it were not there.
+    The gradient passes the rounding as if it were not there, and the clipping not at all.
 
     Args:
         threshold: First thresholds ``[C]``.
@@ -73,8 +73,8 @@ class QCFS(nn.Module):
 
     def _quantise(self, x: torch.Tensor, threshold: torch.Tensor) -> torch.Tensor:
         theta = threshold.clamp_min(SMALLEST).view(-1, *(1,) * (x.ndim - 2))
-        level: Any = _Floor.apply(x * self.levels / theta + 0.5)
-        return theta * (level / self.levels).clamp(0, 1)
+        level: Any = _Floor.apply((x * self.levels / theta + 0.5).clamp(0, self.levels))
+        return theta * (level / self.levels)
 
 
 class _Floor(torch.autograd.Function):

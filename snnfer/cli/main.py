@@ -14,8 +14,9 @@ from collections.abc import Sequence
 from snnfer.cli._errors import exit_code
 
 COMMAND_MODULES = (
-    "demo", "info", "events", "synth", "data", "train", "predict", "benchmark", "profile", "export", "simulate",
-)  # fmt: skip
+    *("demo", "info", "events", "synth", "data", "train", "predict", "benchmark", "profile"),
+    *("convert", "export", "simulate"),
+)
 
 
 class Parser(argparse.ArgumentParser):

@@ -10,6 +10,8 @@ import torch
 
 from snnfer._files import atomic_path, write_json
 from snnfer._optional import require
+from snnfer.converters.ann_to_snn.network import NAME as RATE_SNN
+from snnfer.converters.ann_to_snn.network import RateSNN
 from snnfer.datasets import ClipInput
 from snnfer.errors import CheckpointError, SnnferError
 from snnfer.models import create_model
@@ -87,7 +89,7 @@ def load_model(folder: str | os.PathLike[str], *, device: str = "cpu") -> Traine
     path = Path(folder)
     config = _read_config(path)
     try:
-        model = create_model(**config["model"])
+        model = _build(config["model"])
         state = require("safetensors.torch", extra="train").load_file(path / "model.safetensors", device=device)
         model.load_state_dict(state)
         return TrainedModel(
@@ -105,6 +107,13 @@ def load_model(folder: str | os.PathLike[str], *, device: str = "cpu") -> Traine
         raise CheckpointError(
             f"the model in '{path}' cannot be built", cause=f"a damaged or edited file ({detail})", fix="train it again"
         ) from error
+
+
+def _build(config: dict[str, Any]) -> torch.nn.Module:
+    """The network of a config: a registered one, or what a conversion made of one."""
+    if config["name"] != RATE_SNN:
+        return create_model(**config)
+    return RateSNN(**{key: value for key, value in config.items() if key != "name"}).requires_grad_(False)
 
 
 def _read_config(path: Path) -> dict[str, Any]:
