@@ -20,6 +20,20 @@ def samples() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def lava() -> Path:
+    """Interpreter of lava's own environment, which the first run of the tests builds in the cache (331 MB)."""
+    from snnfer.converters.lava.environment import build_lava_environment
+    from snnfer.errors import SnnferError
+
+    try:
+        return build_lava_environment()
+    except SnnferError as error:
+        if "could not install numpy" in str(error):
+            pytest.skip(f"the package index is out of reach, so lava cannot be installed: {error}")
+        raise
+
+
 @pytest.fixture
 def toy_manifest(tmp_path: Path) -> Path:
     """Folder with a manifest of 3 subjects x 3 Action Units x 2 clips: each class moves another corner of the image."""

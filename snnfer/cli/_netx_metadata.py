@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from snnfer.cli._export_input import Exported
-from snnfer.errors import ExportError
+from snnfer.errors import ConfigError, ExportError
 
 GRADED_BITS = 8
 
@@ -14,9 +14,16 @@ def describe_source(exported: Exported) -> dict[str, Any]:
     """The model's config, how a clip becomes its input, its classes, and whom it was trained on.
 
     Raises:
-        ExportError: the network's input is no spikes and no counts.
+        ConfigError: the network is not trained.
+        ExportError: its input is no spikes and no counts.
     """
     trained = exported.trained
+    if trained is None:
+        raise ConfigError(
+            f"'{exported.name}' is the name of a model, without trained weights",
+            expected="a folder made by 'snnfer train'",
+            fix="train it first; 'snnfer export check' takes a name",
+        )
     return {
         "model": trained.model.config,
         "input": dataclasses.asdict(trained.input),

@@ -3,7 +3,7 @@
 import argparse
 import importlib
 
-ACTIONS = ("check", "nir")
+ACTIONS = ("check", "lava", "nir")
 
 
 def add_commands(subparsers: argparse._SubParsersAction) -> None:

@@ -102,12 +102,7 @@ def run_lava(args: argparse.Namespace, graph: Any, clips: Any, graded: bool) -> 
     """Lava and the twin, spike for spike."""
     from snnfer.converters.lava.simulate import compare
 
-    per_clip = clips.x.shape[0] * sum(layer.n_neurons for layer in graph.layers)
-    if per_clip * clips.x.shape[1] > MEMORY:
-        raise ConfigError(
-            f"{clips.x.shape[1]} clips make {per_clip * clips.x.shape[1] / 2**30:.1f} GB of spikes to compare",
-            fix=f"compare fewer, --clips {max(1, MEMORY // per_clip)}",
-        )
+    check_memory(graph, clips)
     result = compare(args.net, clips.x, graded=graded)
     print(result.table())
     twin = accuracy(result.twin.scores(clips.lengths), clips.labels)
@@ -115,6 +110,17 @@ def run_lava(args: argparse.Namespace, graph: Any, clips: Any, graded: bool) -> 
     print(f"accuracy: twin {twin:.1%}, lava {lava:.1%}")
     values = {"engine": "lava", **result.to_dict(), "accuracy_twin": twin, "accuracy_lava": lava}
     return values, int(result.first is not None)
+
+
+def check_memory(graph: Any, clips: Any) -> None:
+    """Raise `ConfigError` where the spikes of all layers do not fit into memory."""
+    n_steps, n_clips = clips.x.shape[:2]
+    per_clip = n_steps * sum(layer.n_neurons for layer in graph.layers)
+    if per_clip * n_clips > MEMORY:
+        raise ConfigError(
+            f"{n_clips} clips make {per_clip * n_clips / 2**30:.1f} GB of spikes to compare",
+            fix=f"compare fewer, --clips {max(1, MEMORY // per_clip)}",
+        )
 
 
 def twin_table(layers: list[dict[str, Any]]) -> str:

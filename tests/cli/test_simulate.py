@@ -4,20 +4,17 @@ import dataclasses
 import json
 
 import pytest
-import torch
 
-from snnfer import create_model
 from snnfer.cli import main as cli
-from snnfer.cli._export_input import load_clips, load_exported
+from snnfer.cli._export_input import Exported, load_clips, load_exported
 from snnfer.cli._netx_metadata import describe_source
 from snnfer.converters.from_model import to_graph
-from snnfer.converters.lava.environment import build_lava_environment
 from snnfer.converters.lava.netx import write_netx
 from snnfer.converters.loihi.quantise import quantise
 from snnfer.converters.loihi.twin import run_twin
 from snnfer.datasets import ClipInput
-from snnfer.errors import ConfigError, ExportError, SnnferError
-from snnfer.training.checkpoint import TrainedModel, save_model
+from snnfer.errors import ConfigError, ExportError
+from snnfer.training.checkpoint import save_model
 
 
 @pytest.fixture(autouse=True)
@@ -25,28 +22,9 @@ def only_simulate(monkeypatch):
     monkeypatch.setattr(cli, "COMMAND_MODULES", ("simulate",))
 
 
-def make_trained(**changed):
-    """A small network whose neurons fire, with the facts of a training without cleo."""
-    torch.manual_seed(0)
-    model = create_model("au_snn", n_classes=3, size=(16, 16), channels=4, hidden=8, votes=2).eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.ndim > 1:
-                parameter.mul_(3)
-    trained = TrainedModel(
-        model=model,
-        input=ClipInput(window_us=30_000, n_steps=8, size=(16, 16), representation="binary_frames"),
-        class_names=("AU2", "AU12", "AU45"),
-        mean=(0.0, 0.0),
-        std=(1.0, 1.0),
-        training={"data": "toy", "train_subjects": ["anna", "ben"], "validation_subjects": [], "crop": "none"},
-    )
-    return dataclasses.replace(trained, **changed)
-
-
 @pytest.fixture(scope="module")
-def net(tmp_path_factory, module_toy_manifest):
-    """A netx file, the model folder that it came from, and the data set."""
+def net(tmp_path_factory, module_toy_manifest, make_trained):
+    """A netx file, the network that it came from, and the data set."""
     folder = tmp_path_factory.mktemp("net")
     save_model(folder / "model", make_trained())
     exported = load_exported(str(folder / "model"))
@@ -74,14 +52,9 @@ def test_twin_prints_and_writes_what_the_library_computes(net, tmp_path, capsys)
     assert f"accuracy {float(right):.1%}" in out
 
 
+@pytest.mark.usefixtures("lava")
 def test_lava_agrees_with_the_twin(net, tmp_path, capsys):
     path, _, data = net
-    try:
-        build_lava_environment()
-    except SnnferError as error:
-        if "could not install numpy" in str(error):
-            pytest.skip(f"the package index is out of reach, so lava cannot be installed: {error}")
-        raise
     assert run(path, "--data", data, "--clips", 2, "--engine", "lava", "--json", tmp_path / "r.json") == 0
     out, values = capsys.readouterr().out, json.loads((tmp_path / "r.json").read_text())
     assert "lava and the twin agree in every spike of every layer" in out
@@ -127,22 +100,16 @@ def test_too_many_clips_for_a_comparison(net, monkeypatch):
         ({"input": ClipInput(representation="est")}, "the model reads est; expected"),
     ],
 )
-def test_input_that_no_chip_takes(changed, words):
+def test_input_that_no_chip_takes(make_trained, changed, words):
     trained = make_trained(**changed)
     with pytest.raises(ExportError, match=words):
-        describe_source(load_exported_like(trained))
+        describe_source(Exported(trained.model, "au_snn", trained))
 
 
-def load_exported_like(trained):
-    from snnfer.cli._export_input import Exported
-
-    return Exported(trained.model, "au_snn", trained)
-
-
-def test_counts_are_graded_input():
-    trained = make_trained(input=ClipInput(representation="count_frames"))
-    assert describe_source(load_exported_like(trained))["message_bits"] == 8
-    assert describe_source(load_exported_like(make_trained()))["message_bits"] == 0
+def test_counts_are_graded_input(make_trained):
+    for representation, bits in (("count_frames", 8), ("binary_frames", 0)):
+        trained = make_trained(input=ClipInput(representation=representation))
+        assert describe_source(Exported(trained.model, "au_snn", trained))["message_bits"] == bits
 
 
 def test_file_of_another_program(net, tmp_path):

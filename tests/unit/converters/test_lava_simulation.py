@@ -9,23 +9,11 @@ import pytest
 import torch
 
 from snnfer.converters.lava import simulate
-from snnfer.converters.lava.environment import build_lava_environment
 from snnfer.converters.lava.netx import write_netx
 from snnfer.converters.lava.simulate import compare, compare_runs, run_lava
 from snnfer.converters.loihi.graph import IntegerGraph, IntegerLayer
 from snnfer.converters.loihi.twin import run_twin
-from snnfer.errors import ConfigError, ExportError, MissingExtraError, SnnferError
-
-
-@pytest.fixture(scope="module")
-def lava():
-    """The environment of lava in the cache; built by the first run of the tests, in about half a minute."""
-    try:
-        return build_lava_environment()
-    except SnnferError as error:
-        if "could not install numpy" in str(error):
-            pytest.skip(f"the package index is out of reach, so lava cannot be installed: {error}")
-        raise
+from snnfer.errors import ConfigError, ExportError, MissingExtraError
 
 
 def make_graph():

@@ -1,0 +1,90 @@
+"""``snnfer export lava``: a netx file for Loihi-style chips, with the certificate of what it computes."""
+
+import argparse
+import dataclasses
+from typing import Any
+
+from snnfer.cli._export_input import add_data_arguments, add_model_argument
+
+
+def add_action(actions: argparse._SubParsersAction) -> None:
+    """Add ``lava``."""
+    parser = actions.add_parser(
+        "lava",
+        help="write a network as a netx file for Loihi, and certify what it computes",
+        description="Folds and quantises a trained spiking network, checks that lava and a chip would run the file as "
+        "it says, runs it on clips of people that the network has not seen, and prints and saves the certificate: per "
+        "layer, how far the integers and the network agree, and the accuracy of both. A layer that cannot be "
+        "represented exactly is refused with the reason.",
+    )
+    add_model_argument(parser)
+    parser.add_argument("--out", required=True, metavar="FILE", help="file to write, such as net.net")
+    add_data_arguments(parser, required=True)
+    parser.add_argument("--calibration-clips", type=int, metavar="N",
+                        help="clips of training subjects that ranges are taken from (default: 32)")  # fmt: skip
+    parser.add_argument("--weight-bits", type=int, default=8, metavar="N", help="bits of a weight, 2 to 8 (default: 8)")
+    parser.add_argument("--allow-approximate", action="store_true",
+                        help="export layers without an exact counterpart too; their error is measured and stands in "
+                        "the certificate")  # fmt: skip
+    parser.add_argument("--lava", action="store_true",
+                        help="also run the file on lava and put its mismatches and accuracy into the certificate "
+                        "('snnfer simulate --setup-lava' builds lava's environment once)")  # fmt: skip
+    parser.add_argument("--json", metavar="FILE",
+                        help="where the certificate is saved (default: beside the file, with .json)")  # fmt: skip
+    parser.set_defaults(run=export)
+
+
+def export(args: argparse.Namespace) -> int:
+    """Quantise, certify, write; exit code 1 where lava differs from the twin."""
+    from pathlib import Path
+
+    from snnfer._files import check_target, write_json
+    from snnfer.cli._export_input import N_CALIBRATION, load_calibration, load_clips, load_exported
+    from snnfer.cli._netx_metadata import describe_source
+    from snnfer.converters.certificate import certify
+    from snnfer.converters.from_model import to_graph
+    from snnfer.converters.lava.netx import write_netx
+    from snnfer.converters.loihi.quantise import quantise
+
+    report = args.json or str(Path(args.out).with_suffix(".json"))
+    for target in (args.out, report):
+        check_target(target)
+    if args.lava:
+        from snnfer.converters.lava.environment import find_lava_python
+
+        find_lava_python()  # says at once that there is none
+    exported = load_exported(args.model)
+    source = describe_source(exported)
+    graded = bool(source["message_bits"])
+    graph = to_graph(exported.model)
+    settings = {"weight_bits": args.weight_bits, "graded": graded, "allow_approximate": args.allow_approximate}
+    quantise(graph, **settings)  # refuses at once what cannot be exported, before clips are read
+    n_calibration = N_CALIBRATION if args.calibration_clips is None else args.calibration_clips
+    calibration = load_calibration(exported, args.data, n_clips=n_calibration)
+    integer = quantise(graph, **settings, calibration=calibration.x)
+    integer = dataclasses.replace(integer, metadata={**integer.metadata, **source})
+    clips = load_clips(exported, args.data, n_clips=args.clips)
+    print(f"ranges from {calibration.x.shape[1]} clips of {', '.join(calibration.subjects)}; "
+          f"certified on {clips.x.shape[1]} clips of {', '.join(clips.subjects)}")  # fmt: skip
+    certificate = certify(exported.model, graph, integer, clips.x, clips.labels, lengths=clips.lengths, graded=graded)
+    write_netx(integer, args.out, certificate=certificate.to_dict())
+    if args.lava:
+        certificate = with_lava(args.out, certificate, clips, graded)
+        write_netx(integer, args.out, certificate=certificate.to_dict())
+    print(certificate.table())
+    write_json(report, certificate.to_dict())
+    print(f"file: {args.out}\ncertificate: {report}, and in the file")
+    return int(bool(certificate.simulator_mismatches))
+
+
+def with_lava(path: str, certificate: Any, clips: Any, graded: bool) -> Any:
+    """The certificate with what lava makes of the file."""
+    from snnfer.cli.simulate import accuracy, check_memory
+    from snnfer.converters.lava.netx import read_netx
+    from snnfer.converters.lava.simulate import compare
+
+    check_memory(read_netx(path), clips)
+    result = compare(path, clips.x, graded=graded)
+    print(f"{result.verdict()}; {result.speed()}")
+    share = accuracy(result.lava_scores(clips.lengths), clips.labels)
+    return certificate.with_simulator(accuracy=share, mismatches=result.n_mismatches)
