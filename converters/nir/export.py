@@ -32,8 +32,8 @@ def to_nir(model: nn.Module | Graph, path: str | os.PathLike[str] | None = None,
         \tau \dot v = (v_\text{leak} - v) + r\,x, \qquad r = 1, \quad v_\text{leak} = v_\text{reset} = 0,
 
     which importers integrate by Euler steps of `dt_s`. Batch normalisation is folded into the weights, and so is the
-    factor of an input that does not decay; average pooling is a convolution (norse drops ``nir.AvgPool2d``), max
-    pooling of spikes a convolution with the identity as kernel and neurons of threshold 0.5;
+    factor of an input that does not decay; average pooling is a convolution (norse does not read ``nir.AvgPool2d``),
+    max pooling of spikes a convolution with the identity as kernel and neurons of threshold 0.5;
     `snnfer.converters.nir.portable.portable` says the rest. NIR fires *above* a threshold, snnfer *at* it: the file
     holds the next smaller float32. What has no exact counterpart is refused.
 
