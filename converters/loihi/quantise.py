@@ -44,12 +44,14 @@ def quantise(
 
     .. math::
         m = \left\lfloor \theta\, \min\!\left(\frac{254}{\max |w|}, \frac{4095}{\max |b|},
-            \frac{131071}{\theta}\right) - \frac{1}{128} \right\rfloor, \qquad
+            \frac{131071}{\theta}\right) \right\rfloor, \qquad
         s = \frac{m + 1/128}{\theta}, \qquad
         W = 2 \left[\frac{s\, w}{2}\right], \quad B = [s\, b], \quad d_v = \left[\frac{4096}{\tau}\right]
 
-    A network fires where :math:`h \ge \theta`, the chip where :math:`v > 2^6 m`. With the threshold half a step of v
-    above an integer both are the same for all values that v can have.
+    A network fires where :math:`h \ge \theta`, the chip where :math:`v > 2^6 m`. The half step of v in s makes both the
+    same for every value that v can have: the integers fire exactly as a network with the weights W / s, the biases
+    B / s and the decay :math:`d_v / 4096` would, until leaks cut fractions of a step of v. What is left is the rounding
+    of weights; it also decides where a potential of the original network would meet its threshold exactly.
 
     Args:
         graph: A spiking network, as `to_graph` gives it.
@@ -78,7 +80,7 @@ def quantise(
         >>> dense = Dense("fc", torch.tensor([[0.5, -1.0]]), torch.tensor([0.25]))
         >>> layer = quantise(Graph((dense, Spike("lif", tau=2.0)), (2,))).layers[0]
         >>> layer.threshold, layer.weight.tolist(), layer.bias.tolist(), layer.voltage_decay
-        (253, [[126, -254]], [63], 2048)
+        (254, [[128, -254]], [64], 2048)
     """
     if not 2 <= weight_bits <= 8:
         raise SnnferError(f"weight_bits = {weight_bits}", expected="2 to 8")
@@ -212,13 +214,15 @@ def _threshold(
     theta = stage.neurons.v_threshold
     largest_weight = float(np.percentile(np.abs(weight), settings.weight_percentile)) or float(np.abs(weight).max())
     largest_bias = float(np.abs(bias).max())
-    scales: dict[Limit, float] = {
-        "weight": (256 - step) / largest_weight,
-        "bias": MAX_BIAS / largest_bias if largest_bias else math.inf,
-        "threshold": MAX_THRESHOLD / theta,
+    mantissas: dict[Limit, float] = {
+        "weight": (256 - step) * theta / largest_weight,
+        "bias": MAX_BIAS * theta / largest_bias - HALF_STEP if largest_bias else math.inf,
+        "threshold": MAX_THRESHOLD,
     }
-    limit = min(scales, key=lambda name: scales[name])
-    mantissa = math.floor(scales[limit] * theta * shrink - HALF_STEP)
+    limit = min(mantissas, key=lambda name: mantissas[name])
+    mantissa = math.floor(mantissas[limit] * shrink)
+    if (mantissa + HALF_STEP) / theta * largest_weight >= 256 - step / 2:
+        mantissa -= 1  # the half step would round the largest weight up, out of its range
     if mantissa < 1:
         raise ExportError(
             f"'{stage.synapses.name}' has weights up to {largest_weight:.3g} and biases up to {largest_bias:.3g} for a "
