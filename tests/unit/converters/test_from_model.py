@@ -30,9 +30,13 @@ from snnfer.models.unet import pix2pix
 from snnfer.neurons import IF, LI, LIF, PLIF, SoftSpiking, observe
 
 
+@pytest.fixture(autouse=True)
+def seed() -> None:
+    torch.manual_seed(0)
+
+
 def unlike_at_start(model: nn.Module) -> nn.Module:
     """The model in double precision, its normalisation and time constants as after some training."""
-    torch.manual_seed(0)
     for module in model.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             nn.init.uniform_(module.running_mean, -0.3, 0.3)
@@ -65,10 +69,10 @@ SPIKING = {
     ),
     "average": lambda: chain(
         SpikingConv2d(2, 4, kernel_size=5, stride=2, neuron=LIF(tau=4.0), pool=1),
-        SpikingAvgPool2d(2),
-        SpikingConv2d(4, 6, neuron=IF(v_threshold=0.7, v_reset=-0.2), norm=nn.Identity, pool=1),
+        SpikingAvgPool2d(2, neuron=IF(v_threshold=0.2, reset="soft")),
+        SpikingConv2d(4, 6, neuron=IF(v_threshold=0.4, v_reset=-0.2), norm=nn.Identity, pool=1),
         GlobalAvgPool2d(),
-        SpikingLinear(6, 5, bias=False, neuron=PLIF(decay_input=True, v_threshold=0.05)),
+        SpikingLinear(6, 15, neuron=PLIF(decay_input=True, v_threshold=0.2)),
     ),
     "distributed": lambda: chain(
         TimeDistributed(nn.Conv2d(2, 4, 3, padding=1, groups=2)),
