@@ -12,7 +12,7 @@ import torch
 from snnfer.datasets.manifest import Box
 from snnfer.errors import CheckpointError, ConfigError, DatasetError
 from snnfer.events import EventStream
-from snnfer.models import WindowClassifier, model_task
+from snnfer.models import WindowClassifier
 from snnfer.representations import CountFrames
 from snnfer.training.checkpoint import TrainedModel, load_model
 from snnfer.training.prediction import RecordingScores, check_duration, to_scores
@@ -82,7 +82,7 @@ def load_networks(folder: str | os.PathLike[str], trained: TrainedModel) -> tupl
 
 def is_reconstruction(trained: TrainedModel) -> bool:
     """Whether a model gives frames, not classes."""
-    return model_task(_name(trained)) == "reconstruction"
+    return hasattr(trained.model, "reconstruct")
 
 
 def count_recording_windows(trained: TrainedModel, stream: EventStream) -> int:
