@@ -6,6 +6,7 @@ import nir
 import pytest
 
 from snnfer.cli.main import main
+from snnfer.converters.nir import to_nir
 
 SMALL = ["--set", "size=[8,8]", "--set", "channels=4", "--set", "hidden=16"]
 
@@ -48,6 +49,18 @@ def test_bad_input_is_one_sentence(arguments, message, tmp_path, capsys):
     assert error.startswith("snnfer: error: ")
     assert error.count("\n") == 1
     assert message in error
+
+
+def test_a_file_that_computes_something_else_fails(tmp_path, capsys, monkeypatch):
+    def damaged(model, path, **kwargs):
+        graph = to_nir(model, **kwargs)
+        graph.nodes["layers.conv1.conv"].bias += 3
+        nir.write(path, graph)
+        return graph
+
+    monkeypatch.setattr("snnfer.converters.nir.export.to_nir", damaged)
+    assert main(["export", "nir", "au_snn", *SMALL, "--out", str(tmp_path / "net.nir"), "--verify", "norse"]) == 1
+    assert "not by rounding" in capsys.readouterr().out
 
 
 def test_unknown_libraries_are_named(tmp_path, capsys):

@@ -1,5 +1,6 @@
 """NIR files in the portable profile: what they hold, and that other libraries fire the same spikes."""
 
+import contextlib
 import json
 import math
 
@@ -9,15 +10,23 @@ import pytest
 import torch
 from torch import nn
 
+from snnfer.converters.check import check_export
 from snnfer.converters.graph import Activation, Conv, Dense, Flatten, Graph, Pool, Spike, Vote
 from snnfer.converters.nir.export import to_nir
 from snnfer.converters.nir.portable import NO_LEAK_TAU, portable
 from snnfer.converters.nir.verify import LIBRARIES, verify_nir
-from snnfer.errors import ConfigError, ExportError
-from snnfer.layers import SpikingConv2d, SpikingLinear, SpikingMaxPool2d, SpikingSequential, TimeDistributed
+from snnfer.errors import ConfigError, ConversionError, ExportError
+from snnfer.layers import (
+    SpikingConv2d,
+    SpikingLinear,
+    SpikingMaxPool2d,
+    SpikingSequential,
+    TimeBatchNorm2d,
+    TimeDistributed,
+)
 from snnfer.models import create_model
 from snnfer.models.spiking_classifier import SpikingClassifier
-from snnfer.neurons import IF, LIF, PLIF
+from snnfer.neurons import IF, LIF, PLIF, SoftSpiking
 
 
 def settled(model: nn.Module, x: torch.Tensor) -> nn.Module:
@@ -139,6 +148,28 @@ def test_other_layers_agree(kind, library):
     found = verify_nir(to_nir(model), x, library, model=model)
     assert all(0.01 < layer.firing_rate < 0.95 for layer in found.layers)
     assert found.n_mismatches == 0
+
+
+NOT_EXACT = {
+    "soft reset": lambda: [SpikingConv2d(2, 4, neuron=IF(reset="soft"))],
+    "pooling of counts": lambda: [SpikingMaxPool2d(3), SpikingConv2d(2, 4)],
+    "normalisation of counts": lambda: [TimeBatchNorm2d(2), SpikingConv2d(2, 4)],
+    "kernel of 2 x 3": lambda: [TimeDistributed(nn.Conv2d(2, 4, (2, 3))), LIF(tau=2.0)],
+    "no spikes": lambda: [TimeDistributed(nn.Conv2d(2, 4, 3)), nn.ReLU()],
+    "graded spikes": lambda: [SpikingConv2d(2, 4, neuron=SoftSpiking())],
+}
+
+
+@pytest.mark.parametrize("kind", [*CHAINS, *NOT_EXACT])
+def test_check_and_export_say_the_same(kind):
+    layers = {**CHAINS, **NOT_EXACT}[kind]()
+    with torch.no_grad():
+        features = nn.Sequential(*layers)(torch.rand(2, 1, 2, 9, 9)).flatten(2).shape[2]
+    chain = SpikingSequential(*layers, nn.Flatten(2), SpikingLinear(features, 3))
+    model = SpikingClassifier(chain, in_channels=2, size=(9, 9)).eval()
+    assert check_export(model).exportable("nir") == (kind in CHAINS)
+    with contextlib.nullcontext() if kind in CHAINS else pytest.raises((ExportError, ConversionError)):
+        to_nir(model)
 
 
 def conv(name: str = "conv", out: int = 2, into: int = 1, **kwargs) -> Conv:
