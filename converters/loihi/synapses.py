@@ -22,7 +22,8 @@ def accumulate(layer: IntegerLayer, x: torch.Tensor, *, largest_input: int = 1) 
     with K time taps, :math:`\star` being the correlation of torch, and for a convolution the result wrapped to signed
     24 bits as lava does. Whole numbers in floating point are exact as long as every partial sum is: float32 serves
     below 2**24, which the weights and `largest_input` bound, float64 above. The sum is a matrix product, because fast
-    algorithms for convolutions (Winograd) round.
+    algorithms for convolutions (Winograd) round. Faster settings of torch for matrix products (TF32, bfloat16) change
+    nothing: weights and inputs have 8 bits, and sums stay in float32.
 
     Args:
         layer: The layer.

@@ -164,6 +164,18 @@ def test_synapses_equal_a_sum_over_every_synapse(name, largest):
     np.testing.assert_array_equal(sums[:, 0].numpy(), brute_force(layer, x))
 
 
+@pytest.mark.parametrize("precision", ["high", "medium"])
+def test_fast_matrix_products_change_nothing(precision):
+    layer, before = convolution("3x3"), torch.get_float32_matmul_precision()
+    x = np.random.default_rng(2).integers(0, 256, (4, 2, 7, 6))
+    torch.set_float32_matmul_precision(precision)
+    try:
+        sums = accumulate(layer, torch.from_numpy(x)[:, None], largest_input=255)
+    finally:
+        torch.set_float32_matmul_precision(before)
+    np.testing.assert_array_equal(sums[:, 0].numpy(), brute_force(layer, x))
+
+
 def test_sums_beyond_float32_are_exact():
     weight = np.full((1, 300_000), 254, np.int32)
     weight[0, 0] = 2
