@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from torch import fx, nn
+from torch.fx.proxy import TraceError
 
 from snnfer.converters._chain import Chain
 from snnfer.converters._torch_modules import add_activation, add_adaptive_pool, add_flatten, add_pool
@@ -43,7 +44,8 @@ def _trace(name: str, module: nn.Module) -> fx.Graph:
     try:
         return _Tracer().trace(module)
     except Exception as error:  # whatever the forward pass of a stranger raises on a symbolic input
-        detail = " ".join(str(error).split())[:160]
+        decides = isinstance(error, TraceError)
+        detail = "it decides or checks by its values or shapes" if decides else " ".join(str(error).split())[:160]
         raise ConversionError(
             f"the forward pass of '{name or type(module).__name__}' ({type(module).__name__}) cannot be traced",
             expected="a chain of layers and functions without branches on values or shapes",

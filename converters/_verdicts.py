@@ -28,7 +28,7 @@ class Verdict:
 
 YES = Verdict("yes")
 _JOINED = Verdict("after folding", "one with the layer behind it")
-_NOT_SPIKES = Verdict("no", "it passes values on, and a chip of spiking neurons only spikes", "snnfer convert")
+_NOT_SPIKES = Verdict("no", "it passes values on, not spikes", "turn it into spikes with 'snnfer convert'")
 
 
 class Judge:

@@ -228,10 +228,10 @@ def _read_unet(chain: Chain, name: str, encoder: UNetEncoder) -> None:
 
 
 def _read_windows(chain: Chain, name: str, model: WindowClassifier) -> None:
-    if model.lstm is not None:
-        raise unknown(_join(name, "lstm"), model.lstm)
-    read_module(chain, _join(name, "encoder"), model.encoder)
-    read_module(chain, _join(name, "classifier"), model.classifier)
+    for child in ("encoder", "lstm", "classifier"):
+        layer = getattr(model, child)
+        if layer is not None:
+            read_module(chain, _join(name, child), layer)
 
 
 LIBRARIES = ("torch.nn.", "snnfer.layers", "snnfer.neurons")

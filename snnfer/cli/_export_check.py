@@ -1,6 +1,7 @@
 """``snnfer export check``: what of a network can be exported, and what it needs on a chip."""
 
 import argparse
+from typing import Any
 
 from snnfer.cli._export_input import add_model_argument
 
@@ -30,7 +31,23 @@ def check(args: argparse.Namespace) -> int:
     exported = load_exported(args.model, args.overrides)
     result = check_export(exported.model)
     print(result.table())
+    if exported.trained is not None:
+        print(input_line(exported.trained))
     if args.json:
         write_json(args.json, result.to_dict())
         print(f"check: {args.json}")
     return 0
+
+
+def input_line(trained: Any) -> str:
+    """What the input of a trained network means for a chip."""
+    from snnfer.cli._netx_metadata import message_bits
+    from snnfer.errors import ExportError
+
+    try:
+        bits = message_bits(trained)
+    except ExportError as error:
+        return f"input: {error.given}, which lava cannot take; fix: {error.fix}"
+    if bits:
+        return f"input: event counts, {bits} bits in graded spikes: Loihi 2; for Loihi 1 train on binary_frames"
+    return "input: spikes"

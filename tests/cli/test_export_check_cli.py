@@ -43,6 +43,22 @@ def test_check_of_a_name_and_of_a_folder(model_dir, tmp_path, capsys):
     values = json.loads((tmp_path / "check.json").read_text())
     assert values["exportable"] == {"lava": True, "nir": True}
     assert values["loihi1"]["fits"]
+    assert capsys.readouterr().out.splitlines()[-2] == "input: spikes"
+
+
+@pytest.mark.parametrize(
+    ("changes", "mean", "line"),
+    [
+        ({"representation": "count_frames"}, 0.0, "input: event counts, 8 bits in graded spikes: Loihi 2"),
+        ({"modality": "rgb"}, 0.5, "input: the model reads values shifted by"),
+    ],
+)
+def test_check_says_what_the_input_means(changes, mean, line, model_dir, tmp_path, capsys):
+    trained = load_exported(model_dir).trained
+    other = replace(trained, input=replace(trained.input, **changes), mean=(mean, mean))
+    save_model(tmp_path / "other", other)
+    assert cli.main(["export", "check", str(tmp_path / "other")]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith(line)
 
 
 def test_check_of_a_network_that_no_chip_has(capsys):
