@@ -133,7 +133,7 @@ def _open(path: str | os.PathLike[str]) -> Iterator[Any]:
             )
         try:
             yield file
-        except (OSError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+        except (OSError, KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             detail = " ".join(str(error).split())
             raise ExportError(f"'{path}' is a damaged netx file", cause=detail) from error
 

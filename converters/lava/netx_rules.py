@@ -80,6 +80,8 @@ def check_weights(weight: np.ndarray, where: str, *, one_sign: bool) -> None:
         where: The layer.
         one_sign: Whether weights of one sign get a range of their own, as netx does for dense layers.
     """
+    if not weight.size:
+        raise ExportError(f"{where} has no weights: their shape is {list(weight.shape)}", expected="at least one")
     _whole(weight, f"weights of {where}")
     low, high = int(weight.min()), int(weight.max())
     if low == high == 0:
@@ -155,6 +157,8 @@ def _conv(group: Any, weight: np.ndarray, shape: Shape, where: str) -> Shape:
     groups = np.asarray(_get(group, "groups", where)[()])
     if groups.shape != ():
         raise ExportError(f"{where} has groups of shape {list(groups.shape)}", expected="one number without dimensions")
+    if groups < 1:
+        raise ExportError(f"{where} has {groups} groups", expected="at least 1")
     if len(shape) != 3 or weight.shape[1] * int(groups) != shape[0] or weight.shape[0] % int(groups):
         raise ExportError(
             f"{where} reads {weight.shape[1] * int(groups)} channels in {int(groups)} groups",
@@ -163,6 +167,11 @@ def _conv(group: Any, weight: np.ndarray, shape: Shape, where: str) -> Shape:
     stride, padding, dilation = (
         pair_of(_get(group, key, where), where, key) for key in ("stride", "padding", "dilation")
     )
+    if min(*stride, *dilation) < 1 or min(padding) < 0:
+        raise ExportError(
+            f"{where} has stride {list(stride)}, padding {list(padding)} and dilation {list(dilation)}",
+            expected="stride and dilation above 0, padding not below",
+        )
     axes = zip(shape[1:], weight.shape[2:4], stride, padding, dilation, strict=True)
     size = [(n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in axes]
     if min(size) < 1:

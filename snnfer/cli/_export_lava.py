@@ -1,7 +1,6 @@
 """``snnfer export lava``: a netx file for Loihi-style chips, with the certificate of what it computes."""
 
 import argparse
-import dataclasses
 from typing import Any
 
 from snnfer.cli._export_input import add_data_arguments, add_model_argument
@@ -41,50 +40,39 @@ def export(args: argparse.Namespace) -> int:
     from snnfer._files import check_target, write_json
     from snnfer.cli._export_input import N_CALIBRATION, load_calibration, load_clips, load_exported
     from snnfer.cli._netx_metadata import describe_source
-    from snnfer.converters.certificate import certify
+    from snnfer.cli.simulate import check_memory
     from snnfer.converters.from_model import to_graph
-    from snnfer.converters.lava.netx import write_netx
+    from snnfer.converters.lava.environment import find_lava_python
+    from snnfer.converters.lava.export import to_lava
     from snnfer.converters.loihi.quantise import quantise
 
     report = args.json or str(Path(args.out).with_suffix(".json"))
     for target in (args.out, report):
         check_target(target)
     if args.lava:
-        from snnfer.converters.lava.environment import find_lava_python
-
         find_lava_python()  # says at once that there is none
     exported = load_exported(args.model)
     source = describe_source(exported)
-    graded = bool(source["message_bits"])
-    graph = to_graph(exported.model)
-    settings = {"weight_bits": args.weight_bits, "graded": graded, "allow_approximate": args.allow_approximate}
-    quantise(graph, **settings)  # refuses at once what cannot be exported, before clips are read
+    settings: dict[str, Any] = {
+        "weight_bits": args.weight_bits,
+        "graded": bool(source["message_bits"]),
+        "allow_approximate": args.allow_approximate,
+    }
+    integer = quantise(to_graph(exported.model), **settings)  # refuses what cannot be exported, before clips are read
     n_calibration = N_CALIBRATION if args.calibration_clips is None else args.calibration_clips
     calibration = load_calibration(exported, args.data, n_clips=n_calibration)
-    integer = quantise(graph, **settings, calibration=calibration.x)
-    integer = dataclasses.replace(integer, metadata={**integer.metadata, **source})
     clips = load_clips(exported, args.data, n_clips=args.clips)
-    print(f"ranges from {calibration.x.shape[1]} clips of {', '.join(calibration.subjects)}; "
-          f"certified on {clips.x.shape[1]} clips of {', '.join(clips.subjects)}")  # fmt: skip
-    certificate = certify(exported.model, graph, integer, clips.x, clips.labels, lengths=clips.lengths, graded=graded)
-    write_netx(integer, args.out, certificate=certificate.to_dict())
     if args.lava:
-        certificate = with_lava(args.out, certificate, clips, graded)
-        write_netx(integer, args.out, certificate=certificate.to_dict())
+        check_memory(integer, clips)
+    print(
+        f"ranges from {calibration.x.shape[1]} clips of {', '.join(calibration.subjects)}; "
+        f"certified on {clips.x.shape[1]} clips of {', '.join(clips.subjects)}"
+    )
+    certificate = to_lava(
+        exported.model, args.out, sample=clips.x, labels=clips.labels, lengths=clips.lengths,
+        calibration=calibration.x, verify=args.lava, metadata=source, **settings,
+    )  # fmt: skip
     print(certificate.table())
     write_json(report, certificate.to_dict())
     print(f"file: {args.out}\ncertificate: {report}, and in the file")
     return int(bool(certificate.simulator_mismatches))
-
-
-def with_lava(path: str, certificate: Any, clips: Any, graded: bool) -> Any:
-    """The certificate with what lava makes of the file."""
-    from snnfer.cli.simulate import accuracy, check_memory
-    from snnfer.converters.lava.netx import read_netx
-    from snnfer.converters.lava.simulate import compare
-
-    check_memory(read_netx(path), clips)
-    result = compare(path, clips.x, graded=graded)
-    print(f"{result.verdict()}; {result.speed()}")
-    share = accuracy(result.lava_scores(clips.lengths), clips.labels)
-    return certificate.with_simulator(accuracy=share, mismatches=result.n_mismatches)

@@ -111,12 +111,16 @@ TRAPS = {
     "no shape": ({f"{CONV}/shape": None}, "has no 'shape'"),
     "no weight": ({f"{CONV}/weight": None}, "has no 'weight'"),
     "no stride": ({f"{CONV}/stride": None}, "has no 'stride'"),
-    "no groups": ({f"{CONV}/groups": None}, "has no 'groups'"),
+    "groups missing": ({f"{CONV}/groups": None}, "has no 'groups'"),
     "no neurons": ({f"{DENSE}/neuron": None}, "netx takes a threshold of 2^17"),
     "no decay": ({f"{DENSE}/neuron/iDecay": None}, "layer 3 (dense), neuron has no 'iDecay'"),
     "shape that the weights deny": ({f"{CONV}/shape": [4, 5, 3]}, "expected [4, 3, 5]"),
     "stride of three": ({f"{CONV}/stride": [1, 1, 1]}, "stride of shape [3]"),
     "groups with a dimension": ({f"{CONV}/groups": [2]}, "groups of shape [1]"),
+    "no groups": ({f"{CONV}/groups": 0}, "has 0 groups"),
+    "stride of zero": ({f"{CONV}/stride": 0}, "stride [0, 0], padding [1, 1] and dilation [1, 2]"),
+    "negative padding": ({f"{CONV}/padding": -1}, "padding [-1, -1]"),
+    "empty weights": ({f"{DENSE}/weight": np.zeros((6, 0))}, "no weights: their shape is [6, 0]"),
     "groups that do not divide": ({f"{CONV}/groups": 3}, "reads 3 channels in 3 groups"),
     "kernel over time": ({f"{CONV}/weight": np.full((4, 1, 3, 2, 3), 2)}, "netx gives convolutions no taps in time"),
     "kernel too large": ({f"{CONV}/weight": np.full((4, 1, 9, 2), 2)}, "larger than its maps of 6 x 5"),
@@ -249,6 +253,22 @@ def test_damaged_inside(path):
     path.write_bytes(content)
     with pytest.raises(ExportError, match="is a damaged netx file"):
         read_netx(path)
+
+
+def test_any_damage_is_one_sentence(path):
+    """Bytes changed anywhere: the file is read, or refused in one sentence."""
+    content, generator, sentences = path.read_bytes(), np.random.default_rng(0), []
+    for _ in range(30):
+        damaged = bytearray(content)
+        for place in generator.integers(len(content), size=3):
+            damaged[place] = generator.integers(256)
+        path.write_bytes(damaged)
+        try:
+            read_netx(path)
+        except ExportError as error:
+            sentences.append(str(error))
+    assert 5 < len(sentences) < 30
+    assert not any("\n" in sentence for sentence in sentences)
 
 
 def test_own_part_damaged_or_of_another_version(path):
