@@ -111,8 +111,9 @@ class ConversionReport:
             lines.append(f"accuracy without spikes {self.ann_accuracy:.1%}{quantised}")
         wanted = "accuracy" if self.ann_accuracy is not None else "agreement"
         steps = self.recommended_steps
+        agreement = next((row.agreement for row in self.curve if row.n_steps == steps), 0.0)
         lines.append(
-            f"recommended: {steps} steps, the fewest within {self.tolerance:.1%} of {wanted}"
+            f"recommended: {steps} steps, the fewest within {self.tolerance:.1%} of {wanted} (agreement {agreement:.1%})"
             if steps is not None
             else f"no measured number of steps stays within {self.tolerance:.1%} of {wanted}: measure more steps"
         )
