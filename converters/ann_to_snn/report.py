@@ -113,7 +113,7 @@ class ConversionReport:
         steps = self.recommended_steps
         agreement = next((row.agreement for row in self.curve if row.n_steps == steps), 0.0)
         lines.append(
-            f"recommended: {steps} steps, the fewest within {self.tolerance:.1%} of {wanted} (agreement {agreement:.1%})"
+            f"recommended: {steps} steps, the fewest within {self.tolerance:.1%} of {wanted}; agreement {agreement:.1%}"
             if steps is not None
             else f"no measured number of steps stays within {self.tolerance:.1%} of {wanted}: measure more steps"
         )
