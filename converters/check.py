@@ -12,7 +12,6 @@ from snnfer.converters.from_model import read_chain
 from snnfer.converters.graph import Activation, Affine, Conv, Graph, Node, Pool, Shape, Spike
 from snnfer.converters.loihi.resources import LayerResources, Resources, estimate_resources
 from snnfer.converters.passes import for_chip
-from snnfer.errors import ExportError
 
 TARGETS: tuple[Target, ...] = ("lava", "nir")
 KINDS = {Affine: "norm", Spike: "neurons", Activation: "activation"}
@@ -215,14 +214,3 @@ def _kind(node: Node) -> str:
     if isinstance(node, Pool):
         return f"{node.kind} pool"
     return KINDS.get(type(node), type(node).__name__.lower())
-
-
-def require_exportable(graph: Graph, target: Target) -> None:
-    """Raise `ExportError` with the reason of the first node of `graph` that `target` cannot have."""
-    judge = Judge(graph)
-    for node in graph.nodes:
-        verdict = judge(node, target)
-        if verdict.answer == "no":
-            raise ExportError(
-                f"'{node.name}' cannot be exported to {_label(target)}", cause=verdict.reason, fix=verdict.fix
-            )

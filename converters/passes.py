@@ -52,7 +52,7 @@ def for_chip(graph: Graph) -> Graph:
 
 
 def drop_idle(graph: Graph) -> Graph:
-    """Leave out what does nothing: pooling of 1 x 1, flattening of vectors, a slope of 1, a vote of one."""
+    """Leave out what does nothing: pooling of 1 x 1, flattening of vectors, scales of 1, an activation of slope 1."""
     shapes = (graph.input_shape, *graph.shapes)
     return graph.with_nodes(tuple(n for n, shape in zip(graph.nodes, shapes, strict=False) if not _is_idle(n, shape)))
 
