@@ -70,7 +70,8 @@ def from_nir(source: str | os.PathLike[str] | Any, *, dt_s: float | None = None)
 
 
 def _input_shape(node: Any) -> tuple[int, ...]:
-    shape = tuple(int(n) for n in node.input_type["input"])
+    known = node.input_type["input"]
+    shape = tuple(int(n) for n in known) if known is not None else ()
     if len(shape) != 3:
         raise ConversionError(f"the NIR graph reads inputs of shape {list(shape)}", expected="maps (C, H, W)")
     return shape
@@ -110,6 +111,8 @@ def _scale_weights(layers: OrderedDict[str, nn.Module], name: str, gain: float) 
 
 def _affine(name: str, node: Any) -> nn.Module:
     bias = getattr(node, "bias", None)
+    if node.weight.ndim != 2:
+        raise ConversionError(f"the weight of the NIR node '{name}' has {node.weight.ndim} dimensions", expected="two")
     layer = nn.utils.skip_init(nn.Linear, node.weight.shape[1], node.weight.shape[0], bias=bias is not None)
     return _with_weights(layer, node.weight, bias)
 
@@ -124,6 +127,7 @@ def _convolution(name: str, node: Any) -> nn.Module:
         padding=_text(node.padding) or _pair(node.padding),
         dilation=_pair(node.dilation),
         groups=groups,
+        bias=node.bias is not None,
     )
     return TimeDistributed(_with_weights(layer, node.weight, node.bias))
 

@@ -44,6 +44,8 @@ def duration_of_step(graph: Any, dt_s: float | None = None) -> float:
             cause="it was written by another library",
             fix="pass dt_s (1e-4 for files of spikingjelly and snnTorch)",
         )
+    if not float(value) > 0:
+        raise ConversionError(f"a step of the NIR graph lasts {float(value):g} s", expected="a duration above zero")
     return float(value)
 
 

@@ -135,7 +135,7 @@ def verify_nir(
         >>> from snnfer.models import create_model
         >>> model = create_model("au_snn", size=(8, 8), channels=4, hidden=16).eval()
         >>> x = torch.poisson(torch.rand(5, 2, 2, 8, 8))
-        >>> verify_nir(to_nir(model), x, "snntorch", model=model).n_mismatches
+        >>> verify_nir(to_nir(model), x, "snnfer", model=model).n_mismatches  # or "norse", ...
         0
     """
     check_choice(library, LIBRARIES, name="library")

@@ -12,6 +12,8 @@ SMALL = ["--set", "size=[8,8]", "--set", "channels=4", "--set", "hidden=16"]
 
 
 def test_a_file_is_written_and_compared_in_three_libraries(tmp_path, capsys):
+    for library in ("spikingjelly", "norse", "snntorch"):
+        pytest.importorskip(library)
     out, report = tmp_path / "net.nir", tmp_path / "net.json"
     assert main(["export", "nir", "au_snn", *SMALL, "--out", str(out), "--verify", "all", "--json", str(report)]) == 0
     printed = capsys.readouterr().out
@@ -52,6 +54,8 @@ def test_bad_input_is_one_sentence(arguments, message, tmp_path, capsys):
 
 
 def test_a_file_that_computes_something_else_fails(tmp_path, capsys, monkeypatch):
+    pytest.importorskip("norse")
+
     def damaged(model, path, **kwargs):
         graph = to_nir(model, **kwargs)
         graph.nodes["layers.conv1.conv"].bias += 3

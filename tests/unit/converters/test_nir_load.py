@@ -68,6 +68,7 @@ def test_it_can_be_trained_on_and_exported_again(model):
 
 
 def test_networks_of_spikingjelly_are_read():
+    pytest.importorskip("spikingjelly", reason="needs Python 3.11")
     from spikingjelly.activation_based import functional, layer, neuron, nir_exchange
 
     torch.manual_seed(3)
@@ -151,6 +152,7 @@ REFUSED = {
     "leaks to 0.5 and resets to 0": [lif(v_leak=0.5)],
     "time constant of 0.0005 s": [lif(tau=5e-4)],
     "resistance of 3": [lif(), lif(r=3.0)],
+    "has 3 dimensions": [nir.Affine(weight=np.ones((1, 4, 4)), bias=np.ones((1, 4)))],
     "keeps 2 dimensions": [nir.Flatten(input_type={"input": np.array([1, 4, 4])}, start_dim=1, end_dim=-1)],
 }
 
@@ -179,6 +181,11 @@ def rewired(edges: list[tuple[str, str]]) -> nir.NIRGraph:
 def test_graphs_that_are_no_chain_are_refused(edges, message):
     with pytest.raises(ConversionError, match=message):
         from_nir(rewired(edges))
+
+
+def test_a_step_must_last():
+    with pytest.raises(ConversionError, match="lasts 0 s"):
+        from_nir(chain(lif()), dt_s=0)
 
 
 def test_vectors_as_input_are_refused():
