@@ -122,7 +122,9 @@ def sigma_delta(
     Normalisation and average pooling are folded, LeakyReLU is split into two populations (as by
     `snnfer.converters.passes.split_leaky`). The ranges of activations and accumulators are
     measured on `calibration`, and each layer then gets the largest weights and payloads that fit the registers: with
-    ``c`` integer units of weight per unit, accumulators hold ``c * payload_scale_before`` units per unit.
+    ``c`` integer units of weight per unit, accumulators hold ``c * payload_scale_before`` units per unit. A layer has
+    one scale for all channels: where their weights differ in size, pass an equalised graph
+    (`snnfer.converters.passes.equalise`), which nearly halved the errors of a trained evTransFER network.
 
     Args:
         network: In evaluation mode, such as `snnfer.models.UNetEncoder`; or its graph.

@@ -3,6 +3,7 @@
 import argparse
 from typing import Any
 
+from snnfer.cli._convert_sigma_delta import convert_sigma_delta
 from snnfer.errors import ConfigError
 
 N_CALIBRATION = 32
@@ -20,8 +21,9 @@ def add_commands(subparsers: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("model", help="model folder made by 'snnfer train', such as one of evtransfer")
     parser.add_argument("--to", choices=("snn",), default="snn", help="form of the result (default: snn)")
-    parser.add_argument("--method", choices=("rate", "qcfs"), default="rate",
-                        help="rate: calibrate only (default); qcfs: train quantised activations first")  # fmt: skip
+    parser.add_argument("--method", choices=("rate", "qcfs", "sigma-delta"), default="rate",
+                        help="rate: calibrate only (default); qcfs: train quantised activations first; sigma-delta: "
+                        "integers whose neurons send changes, a graph file for Loihi 2")  # fmt: skip
     parser.add_argument("--calibration", metavar="DIR", required=True,
                         help="data set of the training: training subjects calibrate, others measure")  # fmt: skip
     parser.add_argument("--calibration-clips", type=int, metavar="N", default=N_CALIBRATION,
@@ -59,6 +61,8 @@ def convert(args: argparse.Namespace) -> int:
     clips = load_calibration(exported, args.calibration, n_clips=args.calibration_clips)
     calibration, _ = images_of_clips(clips)
     measured, labels, where = _measured(exported, args, clips)
+    if args.method == "sigma-delta":
+        return convert_sigma_delta(args, exported, calibration, measured, labels, where)
     snn, report = ann_to_snn(
         exported.model,
         calibration=calibration,
