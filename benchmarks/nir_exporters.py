@@ -245,10 +245,11 @@ def main() -> None:
     versions = ", ".join(
         f"{name} {importlib.metadata.version(name)}" for name in (*READERS, "sinabs", "nir", "nirtorch")
     )
+    more = " --model DIR --data DIR" if args.model else ""
     lines = [
         "# NIR: au_snn in the exporters of other libraries, and in ours",
         "",
-        f"`python benchmarks/nir_exporters.py --size {args.size} --steps {args.steps}`: au_snn with 8 channels and 64 "
+        f"`python benchmarks/nir_exporters.py --size {args.size} --steps {args.steps}{more}`: au_snn with 8 channels and 64 "
         f"hidden neurons on {args.size} x {args.size} pixels, 2 clips of {args.steps} steps of random counts; "
         f"its last layer fires {last.float().mean():.3f} spikes per neuron and step.",
         f"Python {platform.python_version()}, torch {torch.__version__}, {versions}, lava-dl {lava_version}.",
