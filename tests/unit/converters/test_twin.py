@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from snnfer.converters.lava import compare, write_netx
 from snnfer.converters.loihi.graph import IntegerGraph, IntegerLayer
 from snnfer.converters.loihi.neurons import Extremes, Registers, fire
 from snnfer.converters.loihi.synapses import accumulate, fan_out, n_synapses, worst_accumulator
@@ -369,3 +370,25 @@ def test_layers_must_fit_each_other():
 def test_errors_of_layouts_are_shape_errors():
     with pytest.raises(ShapeError):
         run_twin(chain(), torch.ones(4, 1, 7, 6, 2))
+
+
+def test_lava_wraps_and_clips_as_the_twin(lava, tmp_path):
+    """Registers that overflow all the time, in lava itself: every spike is the same."""
+    pytest.importorskip("h5py")
+    rng = np.random.default_rng(0)
+    first = (rng.integers(-40, 127, (20, 3000)) * 2).astype(np.int32)
+    first[10:] *= -1
+    biases = rng.integers(-4095, 4095, 20).astype(np.int32)
+    second = (rng.integers(-127, 120, (30, 20)) * 2).astype(np.int32)
+    layers = (
+        IntegerLayer("wraps", "dense", first, biases, 100_000, 3500, 300, 1.0, (20,)),
+        IntegerLayer("clips", "dense", second, np.tile([-4000, 900], 15), 20_000, 100, 0, 1.0, (30,)),
+    )
+    x = torch.rand(40, 2, 3000, generator=torch.Generator().manual_seed(0)) < 0.7
+    path = tmp_path / "overflow.net"
+    write_netx(IntegerGraph(layers, (3000,)), path)
+    found = compare(path, x)
+    assert found.twin["wraps"].wraps > 1000
+    assert found.twin["clips"].clips > 300
+    assert [layer.n_mismatches for layer in found.layers] == [0, 0]
+    assert all(layer.n_spikes for layer in found.layers)
