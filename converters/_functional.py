@@ -78,7 +78,7 @@ def _check_chain(name: str, module: nn.Module, nodes: list[fx.Node]) -> None:
             if not node.users:
                 continue
         inputs = [other for other in node.all_input_nodes if not _is_shape(other)]
-        if node.op in ("placeholder", "get_attr") or inputs != [current]:
+        if node.op in ("placeholder", "get_attr") or inputs != [current] or _has_more(node):
             raise ConversionError(
                 f"'{_title(node, name)}' in the forward pass of {type(module).__name__} does not read the layer "
                 "before it alone",
@@ -87,6 +87,13 @@ def _check_chain(name: str, module: nn.Module, nodes: list[fx.Node]) -> None:
                 fix="convert the part of the network that is a chain",
             )
         current = node
+
+
+def _has_more(node: fx.Node) -> bool:
+    """Whether a module is called with more than its input, or more than one value is returned."""
+    if node.op == "call_module":
+        return len(node.args) + len(node.kwargs) > 1
+    return node.op == "output" and not isinstance(node.args[0], fx.Node)
 
 
 def _title(node: fx.Node, name: str) -> str:

@@ -222,6 +222,20 @@ class Branch(nn.Module):
         return self.way(self, x)
 
 
+class Scaled(nn.Module):
+    def forward(self, x: torch.Tensor, factor: float = 1.0) -> torch.Tensor:
+        return torch.relu(x)
+
+
+class Nested(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc, self.scaled = nn.Linear(4, 4), Scaled()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.scaled(self.fc(x), 2.0)
+
+
 class TwoInputs(nn.Module):
     def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         return x + y
@@ -237,6 +251,8 @@ REFUSED = {
     "branch": (lambda: Branch(lambda m, x: torch.cat([m.fc(x), m.fc(x)], 1)), "'fc_1' .* does not read the layer"),
     "parameter": (lambda: Branch(lambda m, x: F.linear(x, m.fc.weight)), "'fc_weight'"),
     "control flow": (lambda: Branch(lambda m, x: x if x.sum() > 0 else m.fc(x)), "'Branch' .* cannot be traced"),
+    "second argument": (Nested, "'scaled' .* does not read the layer before it alone"),
+    "two outputs": (lambda: Branch(lambda m, x: (m.fc(x), 1)), "'output' .* does not read"),
     "two inputs": (TwoInputs, "'y' .* does not read"),
     "dropout for ever": (lambda: Branch(lambda m, x: F.dropout(m.fc(x))), "drops values in evaluation mode"),
     "slope": (lambda: nn.Sequential(nn.Linear(4, 4), nn.LeakyReLU(1.5)), "negative slope of 1.5"),
