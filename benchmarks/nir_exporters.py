@@ -249,8 +249,8 @@ def main() -> None:
     lines = [
         "# NIR: au_snn in the exporters of other libraries, and in ours",
         "",
-        f"`python benchmarks/nir_exporters.py --size {args.size} --steps {args.steps}{more}`: au_snn with 8 channels and "
-        f"64 hidden neurons on {args.size} x {args.size} pixels, 2 clips of {args.steps} steps of random counts; "
+        f"`python benchmarks/nir_exporters.py --size {args.size} --steps {args.steps}{more}`: au_snn with 8 channels "
+        f"and 64 hidden neurons on {args.size} x {args.size} pixels, 2 clips of {args.steps} steps of random counts; "
         f"its last layer fires {last.float().mean():.3f} spikes per neuron and step.",
         f"Python {platform.python_version()}, torch {torch.__version__}, {versions}, lava-dl {lava_version}.",
         "",
