@@ -4,6 +4,7 @@ import argparse
 from typing import Any
 
 from snnfer.cli._export_input import add_data_arguments, add_model_argument
+from snnfer.errors import ConfigError
 
 
 def add_action(actions: argparse._SubParsersAction) -> None:
@@ -49,6 +50,8 @@ def export(args: argparse.Namespace) -> int:
     report = args.json or str(Path(args.out).with_suffix(".json"))
     for target in (args.out, report):
         check_target(target)
+    if Path(report).absolute() == Path(args.out).absolute():
+        raise ConfigError(f"file and certificate would both be '{report}'", fix="name the file .net")
     if args.lava:
         find_lava_python()  # says at once that there is none
     exported = load_exported(args.model)

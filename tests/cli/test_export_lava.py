@@ -102,6 +102,7 @@ def test_bad_input_is_one_sentence(model, module_toy_manifest, tmp_path, monkeyp
         (("au_snn", "--out", tmp_path / "net.net", *data), "the name of a model, without trained weights"),
         ((tmp_path / "none", "--out", tmp_path / "net.net", *data), "no model in"),
         ((model, "--out", tmp_path, *data), "is a folder"),
+        ((model, "--out", tmp_path / "net.json", *data), "file and certificate would both be"),
         ((model, "--out", tmp_path / "net.net", *data, "--lava"), "run 'snnfer simulate --setup-lava'"),
         ((model, "--out", tmp_path / "net.net", *data, "--weight-bits", 9), "expected 2 to 8"),
         ((model, "--out", tmp_path / "net.net", "--data", tmp_path / "none"), "none"),
