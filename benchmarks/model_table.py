@@ -103,8 +103,8 @@ additions sum spikes (spiking_fer): operations on such values are multiply-accum
 
 ## Time and memory
 
-Processor time of one thread, models in turn, each in a process of its own; medians over {n_rounds} rounds. On an idle
-machine it is the latency; other work ran on this one, and wall time is given for the record. Throughput at batch
+Processor time of one thread, models in turn, each in a process of its own; medians over {n_rounds} rounds. Wall time
+is longer where other work ran on the machine. Throughput at batch
 {batch}. Memory is the peak of the resident set at batch 1, with Python and PyTorch; 1 GB = 10^9 bytes. On a processor,
 which computes with zeros too, a spiking network saves nothing by silence.
 
