@@ -9,13 +9,15 @@ kW]``), ``i.bias``, ``i.shape`` and ``i.settings``: threshold, current decay, vo
 width of stride, padding and dilation. A result holds ``layer<i>`` (booleans ``[T, N, *shape]``) or ``error``.
 """
 
+import os
 import sys
-import traceback
 from types import SimpleNamespace
 
 import numpy as np
-import worker  # pyright: ignore[reportMissingImports]  # the file beside this one
 from scipy.sparse import csr_matrix  # pyright: ignore[reportMissingImports]
+
+sys.path.append(os.path.dirname(__file__))  # behind all packages: the interpreter starts in isolated mode
+import worker  # pyright: ignore[reportMissingImports]  # the file beside this one
 
 
 def read_layer(job, i):
@@ -113,13 +115,13 @@ def simulate(layers, x):
     from lava.magma.core.run_configs import Loihi2SimCfg  # pyright: ignore[reportMissingImports]
     from lava.proc import io  # pyright: ignore[reportMissingImports]
 
-    io.sink.AbstractPyReceiveModel.run_spk = worker._receive
+    io.sink.AbstractPyReceiveModel.run_spk = worker.receive
     neurons, interval, n_steps = build(layers, x)
     recorded = [worker.record(SimpleNamespace(out=population.s_out), n_steps) for population in neurons]
     try:
         neurons[0].run(condition=RunSteps(n_steps), run_cfg=Loihi2SimCfg(select_tag="fixed_pt"))
     except RuntimeError as error:
-        raise RuntimeError(worker._reason(neurons[0]) or str(error)) from error
+        raise RuntimeError(worker.reason(neurons[0]) or str(error)) from error
     neurons[0].stop()
     result = {}
     for i, spikes in enumerate(recorded):
@@ -129,20 +131,10 @@ def simulate(layers, x):
     return result
 
 
-def main(job_path, result_path):
-    """Read the job, write the result; returns the exit code."""
-    result: dict = {}
-    try:
-        worker.prepare_lava()
-        with np.load(job_path) as job:
-            layers = [read_layer(job, i) for i in range(int(job["n_layers"]))]
-            x = job["x"]
-        result, code = simulate(layers, x), 0
-    except Exception:
-        result, code = {"error": traceback.format_exc()}, 1
-    np.savez(result_path, **result)
-    return code
+def answer(job):
+    """Run the layers that `job` describes."""
+    return simulate([read_layer(job, i) for i in range(int(job["n_layers"]))], job["x"])
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    sys.exit(worker.main(answer, *sys.argv[1:]))

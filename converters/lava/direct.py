@@ -1,22 +1,17 @@
 """Runs on lava's fixed-point simulator that netx files alone do not describe, in lava's own environment."""
 
 import os
-import subprocess
-import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from snnfer.converters.lava.environment import find_lava_python
+from snnfer.converters.lava.launch import run_worker
 from snnfer.converters.lava.sigma_delta_file import read_sigma_delta
 from snnfer.converters.loihi.graph import IntegerGraph, IntegerLayer
 from snnfer.converters.loihi.sigma_delta import check_calibration
 from snnfer.converters.loihi.twin import prepare_input
-from snnfer.errors import ExportError, ShapeError, SnnferError
-
-_HERE = Path(__file__).parent
+from snnfer.errors import ExportError, ShapeError
 
 
 def run_sigma_delta_lava(path: str | os.PathLike[str], x: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -35,7 +30,7 @@ def run_sigma_delta_lava(path: str | os.PathLike[str], x: torch.Tensor) -> tuple
     Raises:
         MissingExtraError: there is no environment with lava.
         ShapeError: `x` has another layout or more than one clip.
-        SnnferError: lava failed.
+        ExportError: lava failed.
     """
     graph = read_sigma_delta(path)
     check_calibration(x, graph.input_shape, name="the input")
@@ -45,7 +40,8 @@ def run_sigma_delta_lava(path: str | os.PathLike[str], x: torch.Tensor) -> tuple
         )
     frames = (x[:, 0].double() * graph.input_scale).round().long().numpy()
     frames = np.concatenate([frames, np.repeat(frames[-1:], len(graph.layers), axis=0)])  # held, as the twin does
-    result = run_worker("sigma_delta_worker.py", {"path": np.array(str(Path(path).absolute())), "x": frames})
+    job = {"path": str(Path(path).absolute()), "x": frames}
+    result = run_worker("sigma_delta_worker.py", job, what=f"'{path}'")
     return tuple(torch.from_numpy(result[f"layer{i}"]).int()[:, None] for i in range(len(graph.layers) + 1))
 
 
@@ -68,10 +64,10 @@ def run_block3d_lava(graph: IntegerGraph, x: torch.Tensor) -> dict[str, torch.Te
         MissingExtraError: there is no environment with lava.
         ExportError: the graph has a layer that is no convolution, or taps that would reach into the clip before.
         ShapeError: `x` has another layout.
-        SnnferError: lava failed.
+        ExportError: lava failed.
     """
     x = prepare_input(graph, x, graded=False)
-    job = {"x": x.to(torch.uint8).numpy(), "n_layers": np.array(len(graph.layers))}
+    job: dict[str, np.ndarray] = {"x": x.to(torch.uint8).numpy(), "n_layers": np.array(len(graph.layers))}
     for i, layer in enumerate(graph.layers):
         if layer.kind != "conv":
             raise ExportError(f"'{layer.name}' is a {layer.kind} layer", expected="convolutions only")
@@ -83,7 +79,7 @@ def run_block3d_lava(graph: IntegerGraph, x: torch.Tensor) -> dict[str, torch.Te
                 fix="pass the clips one by one: x[:, i : i + 1]",
             )
         job |= _describe(layer, i)
-    result = run_worker("block3d.py", job)
+    result = run_worker("block3d.py", job, what="convolutions over time")
     return {layer.name: torch.from_numpy(result[f"layer{i}"]) for i, layer in enumerate(graph.layers)}
 
 
@@ -97,23 +93,3 @@ def _describe(layer: IntegerLayer, i: int) -> dict[str, np.ndarray]:
         f"{i}.shape": np.array(layer.shape),
         f"{i}.settings": np.array(settings),
     }
-
-
-def run_worker(script: str, job: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Run a script of this folder in lava's environment with the arrays of `job`; the arrays that it answers.
-
-    Raises:
-        MissingExtraError: there is no environment with lava.
-        SnnferError: the script failed.
-    """
-    python = find_lava_python()
-    with tempfile.TemporaryDirectory() as folder:
-        given, answer = Path(folder, "job.npz"), Path(folder, "result.npz")
-        np.savez(given, **job)  # pyright: ignore[reportArgumentType]
-        command = [str(python), str(_HERE / script), str(given), str(answer)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
-        result = dict(np.load(answer)) if answer.exists() else {"error": np.array(done.stderr or "no answer")}
-    if "error" in result:
-        lines = str(result["error"]).strip().splitlines()
-        raise SnnferError("lava's simulator failed", cause=lines[-1] if lines else f"exit code {done.returncode}")
-    return result

@@ -5,10 +5,12 @@ and h5py and knows neither snnfer nor torch. A job holds ``path`` and ``x`` (``[
 A result holds ``layer<number>`` from 0, the delta encoder: messages ``[S, *shape]``; or ``error``.
 """
 
+import os
 import sys
-import traceback
 
 import numpy as np
+
+sys.path.append(os.path.dirname(__file__))  # behind all packages: the interpreter starts in isolated mode
 import worker  # pyright: ignore[reportMissingImports]  # the file beside this one
 
 
@@ -43,25 +45,16 @@ def simulate(path, x):
     try:
         net.run(condition=RunSteps(len(x)), run_cfg=Loihi2SimCfg(select_tag="fixed_pt"))
     except RuntimeError as error:
-        raise RuntimeError(worker._reason(net) or str(error)) from error
+        raise RuntimeError(worker.reason(net) or str(error)) from error
     messages = {f"layer{i}": sink.data.get().T.astype(np.int64) for i, sink in enumerate(sinks)}
     net.stop()
     return messages
 
 
-def main(job_path, result_path):
-    """Read the job, write the result; returns the exit code."""
-    result: dict = {}
-    try:
-        worker.prepare_lava()
-        with np.load(job_path) as job:
-            arguments = str(job["path"]), job["x"]
-        result, code = simulate(*arguments), 0
-    except Exception:
-        result, code = {"error": traceback.format_exc()}, 1
-    np.savez(result_path, **result)
-    return code
+def answer(job):
+    """Run the file that `job` names."""
+    return simulate(str(job["path"]), job["x"])
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    sys.exit(worker.main(answer, *sys.argv[1:]))

@@ -1,9 +1,6 @@
 """Run a netx file on lava's fixed-point simulator, in its own environment, and compare it with the integer twin."""
 
 import os
-import signal
-import subprocess
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,13 +10,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from snnfer.converters.lava.environment import SETUP_COMMAND, find_lava_python
+from snnfer.converters.lava.launch import run_worker
 from snnfer.converters.lava.netx import read_netx
 from snnfer.converters.loihi.graph import IntegerGraph
 from snnfer.converters.loihi.twin import TwinResult, prepare_input, run_twin
-from snnfer.errors import ConfigError, ExportError, MissingExtraError
+from snnfer.errors import ConfigError
 
-WORKER = Path(__file__).with_name("worker.py")
 MESSAGE_BITS = 8
 """Bits of a graded input."""
 
@@ -174,15 +170,15 @@ def run_lava(
         if name not in names:
             raise ConfigError(f"layer '{name}'", expected="some of " + ", ".join(names))
     numbers = [names.index(name) + 1 for name in layers or names]
-    python = find_lava_python()
-    with tempfile.TemporaryDirectory(prefix="snnfer-lava-") as folder:
-        job, result = Path(folder) / "job.npz", Path(folder) / "result.npz"
-        bits = MESSAGE_BITS if graded else 0
-        np.savez(job, path=str(Path(path).absolute()), x=frames, layers=np.array(numbers), message_bits=np.array(bits))
-        _work(python, job, result, path)
-        with np.load(result) as arrays:
-            spikes = {name: _spikes(arrays, number) for name, number in zip(layers or names, numbers, strict=True)}
-            return LavaResult(spikes, int(arrays["n_steps"]), float(arrays["build_s"]), float(arrays["run_s"]))
+    job = {
+        "path": str(Path(path).absolute()),
+        "x": frames,
+        "layers": np.array(numbers),
+        "message_bits": MESSAGE_BITS if graded else 0,
+    }
+    arrays = run_worker("worker.py", job, what=f"'{path}'")
+    spikes = {name: _spikes(arrays, number) for name, number in zip(layers or names, numbers, strict=True)}
+    return LavaResult(spikes, int(arrays["n_steps"]), float(arrays["build_s"]), float(arrays["run_s"]))
 
 
 def compare(path: str | os.PathLike[str], x: torch.Tensor, *, graded: bool = False) -> Comparison:
@@ -223,39 +219,7 @@ def _compare_layer(name: str, expected: torch.Tensor | None, found: dict[str, to
     return LayerComparison(name, differs.numel(), int(expected.count_nonzero()), n_mismatches, first)
 
 
-def _spikes(arrays: Any, number: int) -> torch.Tensor:
+def _spikes(arrays: dict[str, np.ndarray], number: int) -> torch.Tensor:
     shape = arrays[f"shape{number}"].tolist()
     bits = np.unpackbits(arrays[f"layer{number}"], count=int(np.prod(shape)))
     return torch.from_numpy(bits.reshape(shape)).bool()
-
-
-def _work(python: Path, job: Path, result: Path, path: str | os.PathLike[str]) -> None:
-    """Run the worker; raise what went wrong in it."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    command = [str(python), "-I", str(WORKER), str(job), str(result)]  # -I: the folder of the worker hides no package
-    process = subprocess.Popen(
-        command, cwd=job.parent, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        start_new_session=True,
-    )  # fmt: skip
-    try:
-        output, _ = process.communicate()
-    except BaseException:
-        os.killpg(process.pid, signal.SIGKILL)  # with the processes that lava has started
-        process.wait()
-        raise
-    if process.returncode == 0:
-        return
-    text = _error_text(result) or output
-    reason = next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "no message")
-    if "No module named" in reason:
-        raise MissingExtraError(
-            f"'{python}' has no lava", cause=reason, fix=f"run '{SETUP_COMMAND}', or name another interpreter"
-        )
-    raise ExportError(f"lava failed on '{path}'", cause=reason)
-
-
-def _error_text(result: Path) -> str:
-    if not result.is_file():
-        return ""
-    with np.load(result) as arrays:
-        return str(arrays["error"])

@@ -101,7 +101,7 @@ def record(block, n_steps):
     return spikes
 
 
-def _receive(model):
+def receive(model):
     """Instead of the sink's own storing; lava forks, so the pages of ``spikes`` stay shared."""
     model.proc_params["spikes"][model.time_step - 1] = model.a_in.recv() != 0
 
@@ -115,7 +115,7 @@ def simulate(path, x, layers, message_bits):
 
     started = time.perf_counter()
     n_frames, n_samples = x.shape[:2]
-    io.sink.AbstractPyReceiveModel.run_spk = _receive
+    io.sink.AbstractPyReceiveModel.run_spk = receive
     # reset_offset=1: with netx's default every layer would be reset one step before its first frame arrives
     net = hdf5.Network(net_config=path, reset_interval=n_frames, reset_offset=1, input_message_bits=message_bits)
     n_steps = n_frames * n_samples + len(net) + 1
@@ -129,7 +129,7 @@ def simulate(path, x, layers, message_bits):
         net.run(condition=RunSteps(n_steps), run_cfg=settings)
         ran = time.perf_counter()
     except RuntimeError as error:
-        raise RuntimeError(_reason(net) or str(error)) from error
+        raise RuntimeError(reason(net) or str(error)) from error
     net.stop()
     result = {"build_s": built - started, "run_s": ran - built, "n_steps": n_steps}
     for number, spikes in recorded.items():
@@ -154,21 +154,25 @@ def _sorted(spikes, number, n_samples, n_frames):
     return np.packbits(frames), np.array(frames.shape)
 
 
-def _reason(net):
+def reason(net):
     """What an exception in one of lava's processes said; lava itself reports only that there was one."""
     runtime = getattr(net, "_runtime", None)
     actors = runtime._messaging_infrastructure.actors if runtime else []
     return "\n".join(str(actor.exception[1]) for actor in actors if actor.exception)
 
 
-def main(job_path, result_path):
-    """Read the job, write the result; returns the exit code."""
+def answer(job):
+    """Run the file that `job` names."""
+    return simulate(str(job["path"]), job["x"], job["layers"].tolist(), int(job["message_bits"]))
+
+
+def main(respond, job_path, result_path):
+    """Write what `respond` makes of the arrays of a job, or the text of its error; returns the exit code."""
     result: dict = {}
     try:
         prepare_lava()
         with np.load(job_path) as job:
-            arguments = str(job["path"]), job["x"], job["layers"].tolist(), int(job["message_bits"])
-        result, code = simulate(*arguments), 0
+            result, code = respond(job), 0
     except Exception:
         result, code = {"error": traceback.format_exc()}, 1
     np.savez(result_path, **result)
@@ -176,4 +180,4 @@ def main(job_path, result_path):
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    sys.exit(main(answer, *sys.argv[1:]))

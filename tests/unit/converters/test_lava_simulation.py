@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from snnfer.converters.lava import simulate
+from snnfer.converters.lava.launch import run_worker
 from snnfer.converters.lava.netx import write_netx
 from snnfer.converters.lava.simulate import compare, compare_runs, run_lava
 from snnfer.converters.loihi.graph import IntegerGraph, IntegerLayer
@@ -105,8 +105,7 @@ def test_errors_of_lava_come_back_as_text(lava, net, tmp_path):
     path.write_bytes(net.read_bytes())
     with h5py.File(path, "r+") as file:
         file["layer/2/type"][0] = b"pool"
-    job, result = tmp_path / "job.npz", tmp_path / "result.npz"
-    np.savez(job, path=str(path), x=make_input().numpy().astype(np.uint8), layers=[1], message_bits=0)
+    job = {"path": str(path), "x": make_input().numpy().astype(np.uint8), "layers": [1], "message_bits": 0}
     with pytest.raises(ExportError, match="lava failed on .*NotImplementedError: pool is not implemented") as error:
-        simulate._work(lava, job, result, path)
+        run_worker("worker.py", job, what=f"'{path}'")
     assert "\n" not in str(error.value)
