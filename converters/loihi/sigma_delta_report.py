@@ -47,15 +47,17 @@ class SigmaDeltaLayerReport:
 
 @dataclass(frozen=True)
 class SigmaDeltaReport:
-    """All layers of a sigma-delta network on given data."""
+    """All layers of a sigma-delta network on given data, and what it gave for them, ``[T, N, *shape]``."""
 
     layers: tuple[SigmaDeltaLayerReport, ...]
     n_steps: int
     n_samples: int
+    output: torch.Tensor
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
+        """For JSON, without the output."""
+        layers = [asdict(layer) for layer in self.layers]
+        return {"layers": layers, "n_steps": self.n_steps, "n_samples": self.n_samples}
 
     def table(self) -> str:
         """One line per layer."""
@@ -95,9 +97,11 @@ def report_sigma_delta(
     check_calibration(x, graph.input_shape, name="the input")
     sums = torch.zeros(len(stages), 2, len(x), dtype=torch.float64)  # squared error and squared norm of each step
     activity: list[list[SigmaDeltaActivity]] = []
+    outputs = []
     for clips in x.split(batch_size, dim=1):
         result = run_sigma_delta(integer, clips, record=True)
         activity.append(list(result.activity[1:]))
+        outputs.append(result.output)
         value = clips.flatten(0, 1).float()
         for i, (stage, layer) in enumerate(zip(stages, integer.layers, strict=True)):
             value = stage.activate(stage.linear(value) + stage.bias())
@@ -110,7 +114,7 @@ def report_sigma_delta(
         _report(layer_sums, [chunk[i] for chunk in activity], integer, i, x.shape[1])
         for i, layer_sums in enumerate(sums)
     )
-    return SigmaDeltaReport(layers, n_steps=len(x), n_samples=x.shape[1])
+    return SigmaDeltaReport(layers, n_steps=len(x), n_samples=x.shape[1], output=torch.cat(outputs, dim=1))
 
 
 def _report(

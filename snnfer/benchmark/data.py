@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from snnfer.benchmark.config import DataConfig
-from snnfer.datasets import ArrayCache, ClipTensors, ManifestDataset, default_cache_dir
+from snnfer.datasets import ArrayCache, ClipInput, ClipTensors, ManifestDataset, default_cache_dir
 from snnfer.datasets.manifest import Box, content_key
 from snnfer.errors import ConfigError, DatasetError
 
@@ -35,10 +35,14 @@ def load_tensors(
     show_progress: bool = True,
 ) -> ClipTensors:
     """Cached tensors of all clips in one modality; see `snnfer.datasets.ClipInput` for `max_frame_age_us`."""
-    cache = ArrayCache(default_cache_dir() / "tensors")
-    boxes = clip_boxes(data, config.crop, cache)
     reader = replace(config.clip_input(modality), max_frame_age_us=max_frame_age_us)
-    return ClipTensors(data, reader, cache, boxes=boxes, show_progress=show_progress)
+    return read_clips(data, reader, config.crop, show_progress=show_progress)
+
+
+def read_clips(data: ManifestDataset, reader: ClipInput, crop: str, *, show_progress: bool = True) -> ClipTensors:
+    """Cached tensors of all clips as `reader` gives them, cropped to faces as `crop` says."""
+    cache = ArrayCache(default_cache_dir() / "tensors")
+    return ClipTensors(data, reader, cache, boxes=clip_boxes(data, crop, cache), show_progress=show_progress)
 
 
 def clip_boxes(data: ManifestDataset, crop: str, cache: ArrayCache) -> list[Box | None]:

@@ -2,7 +2,6 @@
 
 import argparse
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +19,14 @@ def convert_sigma_delta(
     from snnfer.converters.lava.sigma_delta_file import write_sigma_delta
     from snnfer.converters.loihi.sigma_delta import sigma_delta
     from snnfer.converters.loihi.sigma_delta_report import report_sigma_delta
-    from snnfer.converters.loihi.sigma_delta_twin import run_sigma_delta
     from snnfer.converters.passes import drop_idle, equalise, fold_affine
 
     graph = equalise(fold_affine(drop_idle(to_graph(exported.model))))  # one scale per layer then fits all channels
     integer = sigma_delta(graph, calibration=calibration[None])  # [1, M, C, H, W]: each image is a clip of one step
     report = report_sigma_delta(graph, integer, measured[None], batch_size=BATCH)
     accuracies = {
-        "float_accuracy": _accuracy(lambda x: exported.model(x[None]), measured, labels),
-        "integer_accuracy": _accuracy(lambda x: run_sigma_delta(integer, x[None]).output[0], measured, labels),
+        "float_accuracy": _share(_float_scores(exported.model, measured), labels),
+        "integer_accuracy": _share(report.output[0], labels),
     }
     values = {"model": args.model, "method": args.method, "measured_on": where, **accuracies, **report.to_dict()}
     integer = dataclasses.replace(integer, metadata={**integer.metadata, "certificate": values})
@@ -51,9 +49,12 @@ def convert_sigma_delta(
     return 0
 
 
-def _accuracy(run: Callable[[Any], Any], images: Any, labels: Any) -> float:
+def _float_scores(model: Any, images: Any) -> Any:
     import torch
 
     with torch.no_grad():
-        predicted = torch.cat([run(batch).argmax(1) for batch in images.split(BATCH)])
-    return float((predicted == labels).float().mean())
+        return torch.cat([model(batch[None]) for batch in images.split(BATCH)])
+
+
+def _share(scores: Any, labels: Any) -> float:
+    return float((scores.argmax(1) == labels).float().mean())

@@ -107,8 +107,8 @@ def load_clips(exported: Exported, data_dir: str, *, group: Group = "test", n_cl
     """
     import torch
 
-    from snnfer.benchmark.data import clip_boxes
-    from snnfer.datasets import ArrayCache, ClipTensors, ManifestDataset, collate, default_cache_dir
+    from snnfer.benchmark.data import read_clips
+    from snnfer.datasets import ManifestDataset, collate
 
     trained = exported.trained
     if trained is None:
@@ -118,10 +118,9 @@ def load_clips(exported: Exported, data_dir: str, *, group: Group = "test", n_cl
     if n_clips is not None and n_clips < 1:
         raise ConfigError(f"{n_clips} clips", expected="a number above 0")
     data = ManifestDataset.read(data_dir, min_clips_per_subject=1)
-    chosen = _choose(data, _subjects(data, trained.training, group), n_clips)
-    cache = ArrayCache(default_cache_dir() / "tensors")
-    boxes = clip_boxes(chosen, trained.training.get("crop", "manifest"), cache)
-    tensors = ClipTensors(chosen, trained.input, cache, boxes=boxes)
+    chosen = data.select(_subjects(data, trained.training, group))
+    chosen = chosen if n_clips is None else chosen.evenly(n_clips)
+    tensors = read_clips(chosen, trained.input, trained.training.get("crop", "manifest"))
     x, _, lengths = collate([tensors[i] for i in range(len(tensors))])
     return LoadedClips(
         trained.normalise(x),
@@ -153,16 +152,6 @@ def _subjects(data: Any, training: dict[str, Any], group: Group) -> list[str]:
             else "train with --hold-out SUBJECT, or pass recordings of other people",
         )
     return subjects
-
-
-def _choose(data: Any, subjects: list[str], n_clips: int | None) -> Any:
-    """The data set with clips of these subjects, evenly over the manifest."""
-    import numpy as np
-
-    clips = [clip for clip in data.clips if clip.subject in subjects]
-    n = min(n_clips or len(clips), len(clips))
-    places = np.linspace(0, len(clips) - 1, n).round().astype(np.int64)
-    return dataclasses.replace(data, clips=tuple(clips[i] for i in places))
 
 
 def _label(name: str, class_names: tuple[str, ...]) -> int:

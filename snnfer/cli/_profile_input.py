@@ -201,14 +201,10 @@ def _read(args: argparse.Namespace, clip_input: Any, config: dict[str, Any], not
 
 def _of_data(args: argparse.Namespace, clip_input: Any) -> list[Any]:
     """Valid steps of clips that lie evenly in a data set."""
-    import numpy as np
-
     from snnfer.datasets import ArrayCache, ClipTensors, ManifestDataset, default_cache_dir
 
     data = ManifestDataset.read(args.data, min_clips_per_subject=1)
-    chosen = np.linspace(0, len(data.clips) - 1, min(args.clips or N_CLIPS, len(data.clips))).round().astype(np.int64)
-    some = dataclasses.replace(data, clips=tuple(data.clips[i] for i in chosen))
-    tensors = ClipTensors(some, clip_input, ArrayCache(default_cache_dir() / "tensors"))
+    tensors = ClipTensors(data.evenly(args.clips or N_CLIPS), clip_input, ArrayCache(default_cache_dir() / "tensors"))
     return [x[:length, None].float() for x, _, length in (tensors[i] for i in range(len(tensors)))]
 
 

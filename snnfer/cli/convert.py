@@ -4,9 +4,8 @@ import argparse
 from typing import Any
 
 from snnfer.cli._convert_sigma_delta import convert_sigma_delta
+from snnfer.cli._export_input import N_CALIBRATION
 from snnfer.errors import ConfigError
-
-N_CALIBRATION = 32
 
 
 def add_commands(subparsers: argparse._SubParsersAction) -> None:

@@ -10,9 +10,11 @@ import json
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from snnfer import events
 from snnfer._files import hash_file, hash_value
@@ -150,6 +152,11 @@ class ManifestDataset:
             )
         clips = tuple(clip for clip in self.clips if clip.subject in wanted)
         return ManifestDataset(self.name, clips, self.class_names, self.root, self.description)
+
+    def evenly(self, n: int) -> "ManifestDataset":
+        """The same data set with `n` of its clips, taken evenly; all where it has no more."""
+        places = np.linspace(0, len(self.clips) - 1, min(n, len(self.clips))).round().astype(np.int64)
+        return replace(self, clips=tuple(self.clips[i] for i in places))
 
     def load(self, clip: Clip, *, frames: bool = False) -> EventStream:
         """Events of one clip (and its frames, if asked for), in the time of the recording."""

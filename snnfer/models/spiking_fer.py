@@ -3,33 +3,29 @@
 import math
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import nn
 
 from snnfer.layers import SEWBlock, SpikingConv2d, SpikingSequential, TimeConstantDropout, TimeDistributed
-from snnfer.models._input import check_lengths, check_video
+from snnfer.models._input import check_lengths
 from snnfer.models._registry import register_model
 from snnfer.models._resnet import check_resnet, init_convolutions, stage_widths
+from snnfer.models.spiking_classifier import SpikingClassifier
 from snnfer.neurons import IF, LI
 
 
-class SpikingFER(nn.Module):
+class SpikingFER(SpikingClassifier):
     """Spiking ResNet whose read-out integrates over time; built by `spiking_fer`, which says more.
 
     Attributes:
         integrates: The score of a step holds all steps before it, so that the last one is the score of a clip.
     """
 
-    config: dict[str, Any]
     integrates = True
 
     def __init__(self, layers: SpikingSequential, *, in_channels: int, size: Sequence[int], n_steps: int) -> None:
-        super().__init__()
-        self.layers = layers
-        self.in_channels = in_channels
-        self.size = tuple(size)
+        super().__init__(layers, in_channels=in_channels, size=size)
         self.n_steps = n_steps
 
     def forward(self, x: torch.Tensor, *, lengths: torch.Tensor | None = None) -> torch.Tensor:
@@ -42,19 +38,6 @@ class SpikingFER(nn.Module):
         scores = self.forward_steps(x)
         last = check_lengths(lengths, x) - 1  # [N]
         return scores[last, torch.arange(x.shape[1], device=scores.device)]
-
-    def forward_steps(self, x: torch.Tensor) -> torch.Tensor:
-        """Scores after each step ``[T, N, n_classes]``, from rest."""
-        return self.forward_with_state(x)[0]
-
-    def forward_with_state(self, x: torch.Tensor, state: Any = None) -> tuple[torch.Tensor, Any]:
-        """Scores after each step ``[T, N, n_classes]``, from the first step on, and the state after the last one.
-
-        In evaluation mode any cut of a sequence into chunks gives the same bits.
-        """
-        dtype = next(self.parameters()).dtype
-        x = check_video(x, in_channels=self.in_channels, size=self.size, dtype=dtype)
-        return self.layers.forward_with_state(x, state)
 
     def extra_repr(self) -> str:
         return f"n_steps={self.n_steps}"
