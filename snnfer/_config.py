@@ -97,8 +97,7 @@ def build_config(cls: type[C], values: Mapping[str, Any], *, source: str = "the 
         namespace = parser.parse_object(dict(values))
         return cls(**{f.name: parser.instantiate_classes(namespace)[f.name] for f in dataclasses.fields(cls)})  # type: ignore[arg-type]
     except jsonargparse.ArgumentError as error:
-        detail = re.sub(r"\s+", " ", str(error)).strip()
-        raise ConfigError(f"{source} has a value that does not fit", cause=detail) from error
+        raise _misfit(cls, values, str(error), source=source) from error
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -131,6 +130,55 @@ def hashed_values(value: Any) -> Any:
     return value
 
 
+def _misfit(cls: type, values: Mapping[str, Any], message: str, *, source: str) -> ConfigError:
+    """jsonargparse's message as the key, its value and what the key takes, in words."""
+    named = re.search(r'[Kk]ey "([^"]+)"', message)
+    hint: Any = cls
+    value: Any = values
+    for part in named[1].split(".") if named else ():
+        nested = _dataclasses_in(hint)
+        hints = typing.get_type_hints(nested[0]) if nested else {}
+        hint = hints.get(part)
+        value = value.get(part) if isinstance(value, Mapping) else None
+    wanted = in_words(hint) if named else ""
+    if not wanted or value is None:
+        detail = re.sub(r"\s+", " ", message).strip()
+        return ConfigError(f"{source} has a value that does not fit", cause=detail)
+    assert named is not None
+    return ConfigError(f"{source} has {named[1]} = {value}", expected=wanted)
+
+
+def in_words(hint: Any) -> str:
+    """What a field of this type takes, for readers; empty where there are no words for it.
+
+    Examples:
+        >>> in_words(typing.Literal["mse", "cross_entropy"])
+        'one of mse, cross_entropy'
+        >>> in_words(tuple[int, int])
+        'a list of 2: each a whole number'
+        >>> in_words(float | None)
+        'a number, or null'
+    """
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Literal:
+        return "one of " + ", ".join(map(str, arguments))
+    if origin in (types.UnionType, typing.Union):
+        words = [in_words(argument) for argument in arguments if argument is not type(None)]
+        return ", or ".join([*words, *["null"] * (type(None) in arguments)]) if all(words) else ""
+    if origin in (tuple, list):
+        inner = {in_words(argument) for argument in arguments if argument is not Ellipsis}
+        count = f" of {len(arguments)}" if origin is tuple and Ellipsis not in arguments else ""
+        return f"a list{count}: each {inner.pop()}" if len(inner) == 1 and all(inner) else f"a list{count}"
+    if dataclasses.is_dataclass(hint):
+        return "a group of settings: " + ", ".join(typing.get_type_hints(hint))
+    if origin is dict or hint is dict:
+        return "settings by name"
+    return _WORDS.get(hint, "")
+
+
+_WORDS: dict[Any, str] = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+
+
 def _copy(values: Any) -> Any:
     if isinstance(values, Mapping):
         return {key: _copy(value) for key, value in values.items()}
@@ -155,6 +203,8 @@ def _check_keys(cls: type, values: Mapping[str, Any], *, source: str, prefix: st
                 expected="one of " + ", ".join(hints),
                 fix=f"did you mean '{prefix}{near[0]}'?" if near else "",
             )
+        if dataclasses.is_dataclass(hints[key]) and not isinstance(value, Mapping | hints[key]):
+            raise ConfigError(f"{source} has {prefix}{key} = {value}", expected=in_words(hints[key]))
         for nested in _dataclasses_in(hints[key]):
             for item in value if isinstance(value, list | tuple) else [value]:
                 if isinstance(item, Mapping):

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from snnfer.datasets import default_cache_dir
@@ -23,6 +24,17 @@ LIBRARIES = ("numpy", "scipy", "h5py", "networkx", "asteval")
 LAVA = ("lava-nc==0.10.0", "lava-dl==0.6.0")
 """Installed without their dependencies: torch, torchvision and OpenCV serve their training only."""
 MARKER = "snnfer-lava.json"
+_VERSIONS = """
+import json, platform, sys
+from importlib import metadata
+found = {"python": platform.python_version()}
+for name in sys.argv[1:]:
+    try:
+        found[name] = metadata.version(name)
+    except metadata.PackageNotFoundError:
+        found[name] = None
+print(json.dumps(found))
+"""
 
 
 def lava_folder() -> Path:
@@ -53,6 +65,40 @@ def find_lava_python() -> Path:
             fix=f"run '{SETUP_COMMAND}'",
         )
     return python
+
+
+@dataclass(frozen=True)
+class LavaEnvironment:
+    """The environment that simulations run in.
+
+    Args:
+        python: Its interpreter.
+        version: Of this Python.
+        packages: Installed versions of lava-nc and lava-dl; None for one that is missing.
+    """
+
+    python: Path
+    version: str
+    packages: dict[str, str | None]
+
+
+def describe_lava() -> LavaEnvironment:
+    """Interpreter and versions of the environment that `find_lava_python` finds, asked of itself.
+
+    Raises:
+        MissingExtraError: there is none, or it is no interpreter.
+        SnnferError: its interpreter does not start.
+    """
+    python = find_lava_python()
+    names = [requirement.partition("==")[0] for requirement in LAVA]
+    answer = _run([str(python), "-I", "-c", _VERSIONS, *names], what=f"start '{python}'")
+    try:
+        found = json.loads(answer)
+    except ValueError as error:
+        raise MissingExtraError(
+            f"'{python}' is no Python interpreter", fix=f"correct {VARIABLE}, or unset it and run '{SETUP_COMMAND}'"
+        ) from error
+    return LavaEnvironment(python, found["python"], {name: found[name] for name in names})
 
 
 def build_lava_environment(*, rebuild: bool = False) -> Path:
@@ -111,12 +157,17 @@ def _python_of(folder: Path) -> Path:
 
 def _run(command: Sequence[str], *, what: str) -> str:
     """Output of a command; its last words in an error."""
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise SnnferError(
+            f"could not {what}", cause=error.strerror or str(error), fix=f"run '{SETUP_COMMAND}', or correct {VARIABLE}"
+        ) from error
     if done.returncode:
         lines = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
         errors = [line for line in lines if line.startswith("ERROR")] or lines
         raise SnnferError(
-            f"the environment for lava cannot be built: could not {what}",
+            f"the environment for lava is not usable: could not {what}",
             cause=errors[-1] if errors else f"exit code {done.returncode}",
             fix=f"make sure that pip reaches a package index and run '{SETUP_COMMAND}' again, or set {VARIABLE} to a "
             "Python that has lava-nc and lava-dl",

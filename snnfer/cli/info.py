@@ -1,6 +1,7 @@
 """``snnfer info``: versions, extras, devices, and what is missing."""
 
 import argparse
+import os
 import platform
 import re
 import sys
@@ -30,6 +31,7 @@ def info(args: argparse.Namespace) -> int:
     print()
     for line in extra_lines():
         print(line)
+    print(lava_line())
     print()
     for line in device_lines():
         print(line)
@@ -78,6 +80,22 @@ def applies_here(requirement: str) -> bool:
     """Whether a ``python_version >= 'x.y'`` marker, if there is one, fits the running Python."""
     marker = re.search(r"python_version\s*>=\s*['\"](\d+)\.(\d+)['\"]", requirement)
     return marker is None or sys.version_info[:2] >= (int(marker[1]), int(marker[2]))
+
+
+def lava_line() -> str:
+    """The environment of lava, which is not snnfer's own; how to build it where there is none."""
+    from snnfer.converters.lava.environment import SETUP_COMMAND, VARIABLE, describe_lava
+    from snnfer.errors import SnnferError
+
+    label = "lava simulator"
+    try:
+        found = describe_lava()
+    except SnnferError as error:
+        return f"{label} {error}" if os.environ.get(VARIABLE) else f"{label} not built: {SETUP_COMMAND}"
+    missing = [name for name, version in found.packages.items() if version is None]
+    versions = ", ".join(f"{name} {version or 'missing'}" for name, version in found.packages.items())
+    fix = f": {SETUP_COMMAND}, or another {VARIABLE}" if missing else ""
+    return f"{label} {found.python} (Python {found.version}, {versions}){fix}"
 
 
 def device_lines() -> list[str]:

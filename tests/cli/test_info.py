@@ -3,12 +3,14 @@
 import platform
 import sys
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 import torch
 
 from snnfer.cli import info
 from snnfer.cli import main as cli
+from snnfer.converters.lava.environment import LavaEnvironment
 
 
 @pytest.fixture(autouse=True)
@@ -57,6 +59,23 @@ def test_an_uninstalled_checkout_says_so(monkeypatch, capsys):
     monkeypatch.setattr(metadata, "version", absent)
     assert cli.main(["info"]) == 0
     assert "running from a source folder" in capsys.readouterr().out
+
+
+def test_the_environment_of_lava_is_shown_or_the_command_that_builds_it(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("SNNFER_CACHE", str(tmp_path))
+    monkeypatch.delenv("SNNFER_LAVA_PYTHON", raising=False)
+    assert cli.main(["info"]) == 0
+    assert "lava simulator not built: snnfer simulate --setup-lava\n" in capsys.readouterr().out
+    monkeypatch.setattr(
+        "snnfer.converters.lava.environment.describe_lava",
+        lambda: LavaEnvironment(Path("/env/python"), "3.11.7", {"lava-nc": "0.10.0", "lava-dl": None}),
+    )
+    line = info.lava_line()
+    assert line.startswith("lava simulator /env/python (Python 3.11.7, lava-nc 0.10.0, lava-dl missing): ")
+    monkeypatch.setenv("SNNFER_LAVA_PYTHON", str(tmp_path / "none"))
+    monkeypatch.undo()
+    monkeypatch.setenv("SNNFER_LAVA_PYTHON", str(tmp_path / "none"))
+    assert "is no interpreter" in info.lava_line()
 
 
 def test_the_python_marker_is_compared_as_numbers():

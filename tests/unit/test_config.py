@@ -28,6 +28,15 @@ class Model:
 
 
 @dataclass(frozen=True)
+class Settings:
+    loss: Literal["mse", "cross_entropy"] = "mse"
+    size: tuple[int, int] = (1, 2)
+    train: Train = field(default_factory=Train)
+    limit: int | None = None
+    args: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Run:
     name: str
     train: Train = field(default_factory=Train)
@@ -61,6 +70,23 @@ def test_an_unknown_key_gets_the_nearest_one(values, where, suggestion):
 def test_a_wrong_type_is_refused_and_named(train):
     with pytest.raises(ConfigError, match=next(iter(train))):
         build_config(Run, {"name": "a", "train": train})
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"loss": "huber"}, "the config has loss = huber; expected one of mse, cross_entropy."),
+        ({"size": [1, 2, 3]}, r"the config has size = [1, 2, 3]; expected a list of 2: each a whole number."),
+        ({"train": {"learning_rate": "x"}}, "the config has train.learning_rate = x; expected a number."),
+        ({"train": 3}, "the config has train = 3; expected a group of settings: epochs, learning_rate, schedule."),
+        ({"limit": "many"}, "the config has limit = many; expected a whole number, or null."),
+        ({"args": 3}, "the config has args = 3; expected settings by name."),
+    ],
+)
+def test_a_value_that_does_not_fit_is_answered_with_what_does(values, message):
+    with pytest.raises(ConfigError) as error:
+        build_config(Settings, values)
+    assert str(error.value) == message
 
 
 def test_a_missing_key_is_refused_and_named():

@@ -1,13 +1,14 @@
 """Finding and building the environment of lava, without building it (see tests/export for the real one)."""
 
 import json
+import platform
 import subprocess
 import sys
 
 import pytest
 
 from snnfer.converters.lava import environment
-from snnfer.converters.lava.environment import build_lava_environment, find_lava_python, lava_folder
+from snnfer.converters.lava.environment import build_lava_environment, describe_lava, find_lava_python, lava_folder
 from snnfer.errors import MissingExtraError, SnnferError
 
 
@@ -72,3 +73,19 @@ def test_registry_out_of_reach_leaves_nothing(monkeypatch):
     with pytest.raises(SnnferError, match="could not install numpy.*ERROR: No matching distribution.*--setup-lava"):
         build_lava_environment()
     assert not list(lava_folder().parent.iterdir())
+
+
+def test_an_environment_is_described_by_its_own_interpreter(monkeypatch, tmp_path):
+    monkeypatch.setenv("SNNFER_LAVA_PYTHON", sys.executable)  # snnfer's own has no lava, which is said
+    found = describe_lava()
+    assert found.version == platform.python_version()
+    assert set(found.packages) == {"lava-nc", "lava-dl"}
+    broken = tmp_path / "python"
+    broken.write_text("#!/bin/sh\necho hello\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("SNNFER_LAVA_PYTHON", str(broken))
+    with pytest.raises(MissingExtraError, match="is no Python interpreter; fix: correct SNNFER_LAVA_PYTHON"):
+        describe_lava()
+    broken.write_text("#!/nowhere/interpreter\n")
+    with pytest.raises(SnnferError, match="could not start"):
+        describe_lava()
