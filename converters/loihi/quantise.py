@@ -1,6 +1,5 @@
 """From a spiking network with real weights to the integers of a Loihi-style chip."""
 
-import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,21 +9,17 @@ from snnfer.converters.graph import Activation, Affine, Conv, Dense, Flatten, Gr
 from snnfer.converters.loihi.graph import (
     ACCUMULATOR_LIMIT,
     DECAY_ONE,
-    MAX_BIAS,
-    MAX_THRESHOLD,
     STATE_EXPONENT,
     IntegerGraph,
     IntegerLayer,
     LayerQuantisation,
-    Limit,
 )
+from snnfer.converters.loihi.rounding import RoundingSettings, round_layer
 from snnfer.converters.loihi.synapses import worst_accumulator
 from snnfer.converters.loihi.twin import prepare_input, run_layer
 from snnfer.converters.passes import for_chip, is_or
-from snnfer.errors import ExportError, SnnferError
+from snnfer.errors import ExportError
 
-HALF_STEP = 1 / 128
-"""Half a step of the potential, whose unit is 1/64 of a mantissa."""
 HEADROOM = 2.0
 """Currents of data that was not seen may be this much larger than those of the calibration."""
 
@@ -82,13 +77,8 @@ def quantise(
         >>> layer.threshold, layer.weight.tolist(), layer.bias.tolist(), layer.voltage_decay
         (254, [[128, -254]], [64], 2048)
     """
-    if not 2 <= weight_bits <= 8:
-        raise SnnferError(f"weight_bits = {weight_bits}", expected="2 to 8")
-    if not 0 < weight_percentile <= 100:
-        raise SnnferError(f"weight_percentile = {weight_percentile:g}", expected="above 0, at most 100")
-    chip = for_chip(graph)
-    settings = _Settings(weight_bits, weight_percentile, allow_approximate)
-    stages, votes = _stages(chip)
+    settings = _Settings(RoundingSettings(weight_bits, weight_percentile), allow_approximate)
+    stages, votes = chip_stages(for_chip(graph))
     layers = tuple(_layer(stage, settings) for stage in stages)
     integer = IntegerGraph(layers, graph.input_shape, votes, dict(graph.metadata))
     if calibration is None:
@@ -98,13 +88,12 @@ def quantise(
 
 @dataclass(frozen=True)
 class _Settings:
-    weight_bits: int
-    weight_percentile: float
+    rounding: RoundingSettings
     allow_approximate: bool
 
 
 @dataclass(frozen=True)
-class _Stage:
+class ChipStage:
     """Synapses, the neurons behind them, and the shape of the neurons."""
 
     synapses: Conv | Dense
@@ -112,9 +101,13 @@ class _Stage:
     shape: Shape
 
 
-def _stages(graph: Graph) -> tuple[list[_Stage], int]:
-    """Pairs of synapses and neurons, and the votes per class."""
-    stages: list[_Stage] = []
+def chip_stages(graph: Graph) -> tuple[list[ChipStage], int]:
+    """Pairs of synapses and neurons of a graph that `for_chip` has rewritten, and the votes per class.
+
+    Raises:
+        ExportError: something else is left in it.
+    """
+    stages: list[ChipStage] = []
     votes, waiting = 1, None
     for position, (node, shape) in enumerate(zip(graph.nodes, graph.shapes, strict=True)):
         if waiting is not None and not isinstance(node, Spike):
@@ -122,7 +115,7 @@ def _stages(graph: Graph) -> tuple[list[_Stage], int]:
         if isinstance(node, Conv | Dense):
             waiting = node
         elif isinstance(node, Spike) and waiting is not None:
-            stages.append(_Stage(waiting, node, shape))
+            stages.append(ChipStage(waiting, node, shape))
             waiting = None
         elif isinstance(node, Vote) and position == len(graph.nodes) - 1:
             votes = node.votes
@@ -152,36 +145,27 @@ def _refuse(node: Node, what: str, fix: str) -> None:
     )
 
 
-def _layer(stage: _Stage, settings: _Settings, *, shrink: float = 1.0) -> IntegerLayer:
+def _layer(stage: ChipStage, settings: _Settings, *, shrink: float = 1.0) -> IntegerLayer:
     if is_or(stage.synapses, stage.neurons):
         return _or_layer(stage)
     synapses, neurons = stage.synapses, stage.neurons
     notes = _check_neurons(neurons, allow_approximate=settings.allow_approximate)
-    weight, bias = (values.detach().cpu().double().numpy() for values in (synapses.weight, synapses.bias))
-    if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
-        raise ExportError(f"'{synapses.name}' has weights that are not finite", cause="training diverged")
-    if not weight.any():
-        raise ExportError(
-            f"all weights of layer '{synapses.name}' are zero",
-            expected="at least one synapse",
-            cause="the layer was never trained, or pruned away",
-            fix="remove the layer",
-        )
-    step = 1 << (9 - settings.weight_bits)
-    threshold, limit = _threshold(stage, weight, bias, settings, step, shrink)
-    scale = (threshold + HALF_STEP) / neurons.v_threshold
-    largest = 256 - step
-    wanted = np.rint(weight * scale / step) * step
-    integers = np.clip(wanted, -largest, largest).astype(np.int32)
-    biases = np.rint(bias * scale).astype(np.int32)
-    decay = round(DECAY_ONE / neurons.tau)
-    layer = _integer_layer(stage, weight=integers, bias=biases, threshold=threshold, voltage_decay=decay, scale=scale)
+    rounded = round_layer(synapses, neurons, settings.rounding, shrink=shrink)
+    layer = _integer_layer(
+        stage,
+        weight=rounded.weight.cpu().numpy().astype(np.int32),
+        bias=rounded.bias.cpu().numpy().astype(np.int32),
+        threshold=rounded.threshold,
+        voltage_decay=rounded.voltage_decay,
+        scale=rounded.scale,
+    )
+    weight, bias = synapses.weight.detach().double(), synapses.bias.detach().double()
     report = LayerQuantisation(
-        limit,
-        weight_error=float(np.linalg.norm(integers / scale - weight) / np.linalg.norm(weight)),
-        bias_error=float(np.abs(biases / scale - bias).max() / neurons.v_threshold),
-        decay_error=abs(decay / DECAY_ONE - 1 / neurons.tau),
-        clipped_weights=float((wanted != integers).mean()),
+        rounded.limited_by,
+        weight_error=float((rounded.weight / rounded.scale - weight).norm() / weight.norm()),
+        bias_error=float((rounded.bias / rounded.scale - bias).abs().max() / neurons.v_threshold),
+        decay_error=abs(rounded.voltage_decay / DECAY_ONE - 1 / neurons.tau),
+        clipped_weights=rounded.clipped_weights,
         worst_current=worst_accumulator(layer) * (1 << STATE_EXPONENT) / ACCUMULATOR_LIMIT,
         notes=notes,
     )
@@ -207,34 +191,7 @@ def _check_neurons(neurons: Spike, *, allow_approximate: bool) -> tuple[str, ...
     return ("soft reset became hard",)
 
 
-def _threshold(
-    stage: _Stage, weight: np.ndarray, bias: np.ndarray, settings: _Settings, step: int, shrink: float
-) -> tuple[int, Limit]:
-    """Mantissa of the threshold, and the register that limits it."""
-    theta = stage.neurons.v_threshold
-    largest_weight = float(np.percentile(np.abs(weight), settings.weight_percentile)) or float(np.abs(weight).max())
-    largest_bias = float(np.abs(bias).max())
-    mantissas: dict[Limit, float] = {
-        "weight": (256 - step) * theta / largest_weight,
-        "bias": MAX_BIAS * theta / largest_bias - HALF_STEP if largest_bias else math.inf,
-        "threshold": MAX_THRESHOLD,
-    }
-    limit = min(mantissas, key=lambda name: mantissas[name])
-    mantissa = math.floor(mantissas[limit] * shrink)
-    if (mantissa + HALF_STEP) / theta * largest_weight >= 256 - step / 2:
-        mantissa -= 1  # the half step would round the largest weight up, out of its range
-    if mantissa < 1:
-        raise ExportError(
-            f"'{stage.synapses.name}' has weights up to {largest_weight:.3g} and biases up to {largest_bias:.3g} for a "
-            f"threshold of {theta:.3g}",
-            expected="weights below 250 thresholds, and biases below 4000",
-            cause="a normalisation with almost no variance was folded into the weights",
-            fix="train longer, with weight decay, or raise eps of the normalisation",
-        )
-    return mantissa, limit if shrink == 1 else "accumulator"
-
-
-def _or_layer(stage: _Stage) -> IntegerLayer:
+def _or_layer(stage: ChipStage) -> IntegerLayer:
     """Weights of 2 against a threshold of 1: any spike is enough, none is not."""
     weight = np.full(tuple(stage.synapses.weight.shape), 2, dtype=np.int32)
     bias = np.zeros(len(weight), dtype=np.int32)
@@ -244,7 +201,7 @@ def _or_layer(stage: _Stage) -> IntegerLayer:
 
 
 def _integer_layer(
-    stage: _Stage,
+    stage: ChipStage,
     *,
     weight: np.ndarray,
     bias: np.ndarray,
@@ -278,7 +235,7 @@ def _integer_layer(
     )
 
 
-def _calibrated(integer: IntegerGraph, stages: list[_Stage], settings: _Settings, x: torch.Tensor) -> IntegerGraph:
+def _calibrated(integer: IntegerGraph, stages: list[ChipStage], settings: _Settings, x: torch.Tensor) -> IntegerGraph:
     """The network with smaller scales where the currents of `x` come near 24 bits, layer by layer."""
     layers, largest = [], int(x.max())
     for layer, stage in zip(integer.layers, stages, strict=True):
