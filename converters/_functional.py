@@ -39,6 +39,34 @@ def read_forward(chain: Chain, name: str, module: nn.Module, read_module: ReadMo
             _add_call(chain, chain.free_name(label), node)
 
 
+def called_modules(name: str, module: nn.Module) -> list[tuple[str, nn.Module]]:
+    """Names and modules that the forward pass of `module` calls, in order; a function flatten becomes a module.
+
+    Raises:
+        ConversionError: it cannot be traced, is no chain, or calls another function.
+    """
+    nodes = [node for node in _trace(name, module).nodes if not _is_shape(node)]
+    _check_chain(name, module, nodes)
+    called: list[tuple[str, nn.Module]] = []
+    for node in nodes:
+        if node.op == "call_module":
+            called.append((str(node.target), module.get_submodule(str(node.target))))
+        elif node.op in ("call_function", "call_method"):
+            if getattr(node.target, "__name__", node.target) != "flatten":
+                raise ConversionError(
+                    f"'{_title(node, name)}' calls {getattr(node.target, '__name__', node.target)}",
+                    expected="modules, and flatten",
+                    fix="convert the part of the network that is a chain of modules",
+                )
+            given = {key: value for key, value in node.kwargs.items() if key != "input"}
+            called.append((node.name, _flatten_module(*node.args[1:], **given)))
+    return called
+
+
+def _flatten_module(start_dim: Any = 0, end_dim: Any = -1) -> nn.Flatten:
+    return nn.Flatten(start_dim, end_dim)
+
+
 def _trace(name: str, module: nn.Module) -> fx.Graph:
     was_training, module.training = module.training, False
     try:

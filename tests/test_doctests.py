@@ -10,6 +10,7 @@ import pytest
 from snnfer.errors import MissingExtraError
 
 ROOT = Path(__file__).parents[1]
+LIBRARIES = (".norse", ".spikingjelly")
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
@@ -37,7 +38,7 @@ def load(name):
 def test_examples_of(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # examples may write files
     module = load(name)
-    if name in ("snnfer.neurons.adapters.norse", "snnfer.neurons.adapters.spikingjelly"):
+    if name.startswith(("snnfer.neurons.adapters.", "snnfer.converters.exchange.")) and name.endswith(LIBRARIES):
         pytest.importorskip(name.rsplit(".", 1)[1])
     finder, runner = doctest.DocTestFinder(exclude_empty=True), doctest.DocTestRunner(optionflags=FLAGS)
     report: list[str] = []

@@ -15,7 +15,7 @@ from snnfer.layers.norm import TimeBatchNorm2d
 from snnfer.neurons import IF, Neuron
 
 Connect = Literal["add", "and", "iand"]
-_CONNECT: dict[Connect, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
+CONNECT: dict[Connect, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
     "add": lambda branch, shortcut: branch + shortcut,
     "and": lambda branch, shortcut: branch * shortcut,
     "iand": lambda branch, shortcut: (1 - branch) * shortcut,
@@ -79,7 +79,7 @@ class SEWBlock(nn.Module):
         zero_init: bool = False,
     ) -> None:
         super().__init__()
-        check_choice(connect, list(_CONNECT), name="connect")
+        check_choice(connect, list(CONNECT), name="connect")
         check_neuron_maker(neuron)
         self.connect: Connect = connect
         self.conv1 = SpikingConv2d(in_channels, out_channels, stride=stride, neuron=neuron(), norm=norm, pool=1)
@@ -104,7 +104,7 @@ class SEWBlock(nn.Module):
         branch, first = self.conv1.forward_with_state(x, first)
         branch, second = self.conv2.forward_with_state(branch, second)
         shortcut, third = apply_with_state(self.shortcut, x, third)
-        return _CONNECT[self.connect](branch, shortcut), (first, second, third)
+        return CONNECT[self.connect](branch, shortcut), (first, second, third)
 
     def extra_repr(self) -> str:
         return f"connect={self.connect!r}"
