@@ -1,4 +1,4 @@
-"""From networks without spikes to spiking networks that code activations as firing rates.
+"""From networks without spikes to spiking networks that code activations as firing rates, or as changes.
 
 Examples:
     >>> import torch
@@ -13,12 +13,15 @@ Examples:
 """
 
 from snnfer.converters.ann_to_snn.calibrate import calibrate
-from snnfer.converters.ann_to_snn.convert import ann_to_snn, prepare, quantise
+from snnfer.converters.ann_to_snn.convert import ann_to_snn, quantise
 from snnfer.converters.ann_to_snn.measure import accuracy_curve
 from snnfer.converters.ann_to_snn.network import RateSNN
 from snnfer.converters.ann_to_snn.neurons import CumulativeMaxPool2d, RateIF
+from snnfer.converters.ann_to_snn.preparation import prepare
 from snnfer.converters.ann_to_snn.qcfs import QCFS, QuantisedNetwork, fine_tune
 from snnfer.converters.ann_to_snn.report import ConversionReport, LayerReport, StepReport, recommend_steps
+from snnfer.converters.ann_to_snn.sigma_delta import SigmaDeltaConversionReport
+from snnfer.converters.ann_to_snn.sigma_delta_network import SigmaDeltaSNN
 
 __all__ = [
     "QCFS",
@@ -28,6 +31,8 @@ __all__ = [
     "QuantisedNetwork",
     "RateIF",
     "RateSNN",
+    "SigmaDeltaConversionReport",
+    "SigmaDeltaSNN",
     "StepReport",
     "accuracy_curve",
     "ann_to_snn",

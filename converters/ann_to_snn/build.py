@@ -79,7 +79,7 @@ def _add(chain: _Chain, node: Node, shape: Shape, thresholds: Tensors, charge: f
 def _add_without_tensors(chain: _Chain, node: Node, shape: Shape) -> None:
     if isinstance(node, Pool):
         chain.add({"kind": node.kind, "name": node.name, "kernel_size": list(node.kernel_size),
-                   "stride": list(node.stride)})  # fmt: skip
+                   "stride": list(node.stride), "padding": list(node.padding)})  # fmt: skip
     elif isinstance(node, Flatten):
         chain.add({"kind": "flatten", "name": node.name})
         if chain.unit is not None and len(shape) == 3:

@@ -168,7 +168,8 @@ def _build(spec: Mapping[str, Any]) -> nn.Module:
     if kind == "spike":
         return RateIF(spec["channels"], initial_charge=spec.get("initial_charge", 0.5))
     if kind == "max":
-        return CumulativeMaxPool2d(tuple(spec["kernel_size"]), stride=tuple(spec["stride"]))
+        padding = tuple(spec.get("padding", (0, 0)))
+        return CumulativeMaxPool2d(tuple(spec["kernel_size"]), stride=tuple(spec["stride"]), padding=padding)
     if kind == "average":
         return TimeDistributed(nn.AvgPool2d(tuple(spec["kernel_size"]), tuple(spec["stride"])))
     return {"flatten": lambda: nn.Flatten(2), "vote": lambda: VotingLayer(spec["votes"])}[kind]()

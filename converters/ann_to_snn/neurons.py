@@ -87,6 +87,7 @@ class CumulativeMaxPool2d(nn.Module):
     Args:
         kernel_size: Height and width of the window.
         stride: Distance between windows.
+        padding: Positions around the maps that never are the largest.
 
     Shape:
         - Input: :math:`(T, N, C, H, W)`, spikes or currents.
@@ -107,9 +108,11 @@ class CumulativeMaxPool2d(nn.Module):
         tensor([1., 0., 1.])
     """
 
-    def __init__(self, kernel_size: tuple[int, int], *, stride: tuple[int, int]) -> None:
+    def __init__(
+        self, kernel_size: tuple[int, int], *, stride: tuple[int, int], padding: tuple[int, int] = (0, 0)
+    ) -> None:
         super().__init__()
-        self.kernel_size, self.stride = tuple(kernel_size), tuple(stride)
+        self.kernel_size, self.stride, self.padding = tuple(kernel_size), tuple(stride), tuple(padding)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.forward_with_state(x)[0]
@@ -121,8 +124,9 @@ class CumulativeMaxPool2d(nn.Module):
         check_maps(x)
         before = torch.zeros_like(x[0]) if state is None else check_state(state, x.shape[1:], x=x)
         sums = before + x.cumsum(0)
-        largest = F.max_pool2d(merge_time(torch.cat([before[None], sums])), self.kernel_size, self.stride)
+        all_sums = merge_time(torch.cat([before[None], sums]))
+        largest = F.max_pool2d(all_sums, self.kernel_size, self.stride, self.padding)
         return split_time(largest, len(x) + 1).diff(dim=0), sums[-1]  # [T, N, C, H', W']
 
     def extra_repr(self) -> str:
-        return f"kernel_size={self.kernel_size}, stride={self.stride}"
+        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"

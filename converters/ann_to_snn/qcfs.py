@@ -156,7 +156,7 @@ def _stage(node: Node, thresholds: dict[str, torch.Tensor], levels: int) -> nn.M
         positive, negative = first.view(-1, 2).unbind(1)
         return QCFS(positive, levels=levels, negative_slope=node.negative_slope, negative_threshold=negative)
     if isinstance(node, Pool):
-        return (nn.MaxPool2d if node.kind == "max" else nn.AvgPool2d)(node.kernel_size, node.stride)
+        return (nn.MaxPool2d if node.kind == "max" else nn.AvgPool2d)(node.kernel_size, node.stride, node.padding)
     if isinstance(node, Vote):
         return nn.Sequential(nn.Unflatten(1, (-1, node.votes)), _Mean())
     assert isinstance(node, Flatten)

@@ -2,6 +2,8 @@
 
 import json
 import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,9 @@ FORMAT = "sigma-delta 1"
 _LAYER_KEYS = ("shape", "weight", "bias", "neuron/vThMant", "neuron/stateExp")
 
 
-def write_sigma_delta(graph: SigmaDeltaGraph, path: str | os.PathLike[str]) -> None:
+def write_sigma_delta(
+    graph: SigmaDeltaGraph, path: str | os.PathLike[str], *, certificate: Mapping[str, Any] | None = None
+) -> None:
     """Write a sigma-delta network as netx groups ``layer/0`` (delta encoder) to ``layer/L``.
 
     Each layer has the keys of netx's ``SDNN`` neurons, and ``neuron/stateExp``: netx ignores it and gives every layer
@@ -25,10 +29,14 @@ def write_sigma_delta(graph: SigmaDeltaGraph, path: str | os.PathLike[str]) -> N
     and compute something else, and `snnfer.converters.lava.direct.run_sigma_delta_lava` runs it. A file marked
     ``netx`` runs in an unmodified netx, with ``Network(path, spike_exp=0)``.
 
-    Scales, names and the pairing of populations stand as JSON in ``/snnfer``, where lava does not look.
+    Scales, names, the pairing of populations and the certificate stand as JSON in ``/snnfer``, where lava does not
+    look.
 
-    Raises:
-        ExportError: an unnamed layer; nothing is written.
+    Args:
+        graph: The network.
+        path: Usually ends in ``.net``.
+        certificate: How well the file computes what the trained network computes, as JSON; for
+            `read_sigma_delta_certificate`.
 
     Examples:
         >>> import tempfile, torch
@@ -47,6 +55,7 @@ def write_sigma_delta(graph: SigmaDeltaGraph, path: str | os.PathLike[str]) -> N
         "input_scale": graph.input_scale,
         "spike_exp": 0,
         "metadata": graph.metadata,
+        "certificate": certificate,
         "layers": [
             {
                 "name": layer.name,
@@ -73,28 +82,54 @@ def write_sigma_delta(graph: SigmaDeltaGraph, path: str | os.PathLike[str]) -> N
         file[OWN_KEY] = json.dumps(own)
 
 
+def is_sigma_delta(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is one of `write_sigma_delta`; not of one that is missing or damaged."""
+    h5py = require("h5py", extra="lava")
+    try:
+        with h5py.File(Path(path), "r") as file:
+            return "format" in json.loads(file[OWN_KEY][()])
+    except (OSError, KeyError, ValueError, TypeError):
+        return False
+
+
+def read_sigma_delta_certificate(path: str | os.PathLike[str]) -> dict[str, Any] | None:
+    """The certificate that was written with a file; None where it has none.
+
+    Raises:
+        ExportError: the file is missing, damaged, or of another writer.
+    """
+    with _open(path) as file:
+        return _own(file, path).get("certificate")
+
+
 def read_sigma_delta(path: str | os.PathLike[str]) -> SigmaDeltaGraph:
     """Read a file of `write_sigma_delta`.
 
     Raises:
         ExportError: the file is missing, damaged, or of another writer.
     """
+    with _open(path) as file:
+        own = _own(file, path)
+        groups = [file[f"layer/{i}"] for i in range(len(file["layer"]))]
+        synapses = [group for group in groups[1:] if group["type"][0] != b"flatten"]
+        layers = tuple(_read_layer(*item) for item in zip(synapses, own["layers"], strict=True))
+        shape = tuple(int(extent) for extent in groups[0]["shape"][()])
+        threshold = int(groups[0]["neuron/vThMant"][()])
+        return SigmaDeltaGraph(layers, shape, float(own["input_scale"]), threshold, own["metadata"])
+
+
+@contextmanager
+def _open(path: str | os.PathLike[str]) -> Iterator[Any]:
     h5py = require("h5py", extra="lava")
     try:
         with h5py.File(Path(path), "r") as file:
-            own = _own(file, path)
-            groups = [file[f"layer/{i}"] for i in range(len(file["layer"]))]
-            synapses = [group for group in groups[1:] if group["type"][0] != b"flatten"]
-            layers = tuple(_read_layer(*item) for item in zip(synapses, own["layers"], strict=True))
-            shape = tuple(int(extent) for extent in groups[0]["shape"][()])
-            threshold = int(groups[0]["neuron/vThMant"][()])
+            yield file
     except (OSError, KeyError, ValueError, IndexError) as error:
         raise ExportError(
             f"'{path}' cannot be read as a sigma-delta network",
             expected="a whole file that write_sigma_delta wrote",
             cause=f"it is missing, truncated or another kind of file ({error})",
         ) from error
-    return SigmaDeltaGraph(layers, shape, float(own["input_scale"]), threshold, own["metadata"])
 
 
 def _own(file: Any, path: str | os.PathLike[str]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The integer twin of sigma-delta networks: batched, and exactly what a Loihi-style chip computes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,8 +11,11 @@ from snnfer.converters.graph import Shape
 from snnfer.converters.loihi._stages import correlate
 from snnfer.converters.loihi.graph import ACCUMULATOR_LIMIT
 from snnfer.converters.loihi.sigma_delta import SigmaDeltaGraph, SigmaDeltaLayer, check_calibration
-from snnfer.errors import ConfigError
+from snnfer.errors import ConfigError, StateError
 
+SigmaDeltaState = tuple[tuple[torch.Tensor, ...], ...]
+"""int64 registers ``[N, *shape]``: activation and residue of the encoder; of each layer these and sigma; the summed
+messages of the last layer."""
 Mode = Literal["zero_latency", "free_running"]
 MODES = ("zero_latency", "free_running")
 
@@ -56,18 +59,25 @@ class SigmaDeltaResult:
             recorded. S is T, in free-running mode T + L for L layers: layer l (from 1) answers input step t in step
             ``t + l``.
         activity: Of the encoder and of each layer.
+        state: All registers after the last step.
     """
 
     output: torch.Tensor
     messages: tuple[torch.Tensor, ...]
     activity: tuple[SigmaDeltaActivity, ...]
+    state: SigmaDeltaState
 
 
 @torch.no_grad()
 def run_sigma_delta(
-    graph: SigmaDeltaGraph, x: torch.Tensor, *, mode: Mode = "zero_latency", record: bool = False
+    graph: SigmaDeltaGraph,
+    x: torch.Tensor,
+    *,
+    mode: Mode = "zero_latency",
+    record: bool = False,
+    state: SigmaDeltaState = (),
 ) -> SigmaDeltaResult:
-    """Run a sigma-delta network from rest on whole clips, bit for bit as lava's ``fixed_pt`` models.
+    """Run a sigma-delta network on clips, bit for bit as lava's ``fixed_pt`` models.
 
     Args:
         graph: The network.
@@ -75,19 +85,29 @@ def run_sigma_delta(
         mode: "zero_latency" passes a step through all layers at once. "free_running" is the chip's pipeline: each layer
             takes one step, biases act from the first step on, and the input is held for L more steps.
         record: Whether the messages of all layers are kept.
+        state: Where the run before ended, to go on with its clips; empty for rest. In zero-latency mode alone, because
+            the pipeline of the other one is empty at its start.
 
     Raises:
         ShapeError: `x` has another layout.
-        ConfigError: `x` is not finite.
+        ConfigError: `x` is not finite, or a state in free-running mode.
+        StateError: `state` belongs to another network or other clips.
     """
     check_choice(mode, MODES, name="mode")
     check_calibration(x, graph.input_shape, name="the input")
     if not bool(torch.isfinite(x).all()):
         raise ConfigError("the input has values that are not finite", expected="finite values", cause="NaN in the data")
+    if state and mode == "free_running":
+        raise ConfigError("a state in free-running mode", expected="whole clips from rest", fix="use zero_latency")
     latency = len(graph.layers) if mode == "free_running" else 0
     neurons = [_Neurons(layer, x) for layer in graph.layers]
     encoder = _Delta(graph.input_threshold, "input", graph.input_shape, x)
-    kept, outputs, total = [], [], torch.zeros((), dtype=torch.int64, device=x.device)
+    kept, outputs, total = [], [], torch.zeros_like(neurons[-1].before)
+    if state:
+        _check_state(state, [*(item.registers for item in (encoder, *neurons)), (total,)])
+        for item, registers in zip((encoder, *neurons), state, strict=False):
+            item.registers = registers
+        (total,) = state[-1]
     for step, sent in enumerate(_steps(graph, x, encoder, neurons, latency)):
         if record:
             kept.append([message.to(torch.int32) for message in sent])
@@ -95,7 +115,9 @@ def run_sigma_delta(
         if step >= latency:
             outputs.append(decode(total, graph.layers[-1]))
     messages = tuple(torch.stack(step) for step in zip(*kept, strict=True))
-    return SigmaDeltaResult(torch.stack(outputs), messages, (encoder.activity, *(item.activity for item in neurons)))
+    parts = (encoder, *neurons)
+    after = (*(item.registers for item in parts), (total,))
+    return SigmaDeltaResult(torch.stack(outputs), messages, tuple(item.activity for item in parts), after)
 
 
 def decode(total: torch.Tensor, layer: SigmaDeltaLayer) -> torch.Tensor:
@@ -103,6 +125,16 @@ def decode(total: torch.Tensor, layer: SigmaDeltaLayer) -> torch.Tensor:
     if layer.paired_output:
         total = total[:, 0::2] - total[:, 1::2]
     return (total.double() / layer.payload_scale).float()
+
+
+def _check_state(state: SigmaDeltaState, wanted: Sequence[tuple[torch.Tensor, ...]]) -> None:
+    found, expected = ([[list(register.shape) for register in part] for part in parts] for parts in (state, wanted))
+    if found != expected:
+        raise StateError(
+            f"a state of shapes {found}",
+            expected=str(expected),
+            cause="the state of another network, or of a batch of another size",
+        )
 
 
 def _steps(
@@ -129,6 +161,15 @@ class _Delta:
         self.residue = torch.zeros_like(self.before)
         self.activity = SigmaDeltaActivity(name)
 
+    @property
+    def registers(self) -> tuple[torch.Tensor, ...]:
+        """What the next step needs."""
+        return self.before, self.residue
+
+    @registers.setter
+    def registers(self, values: tuple[torch.Tensor, ...]) -> None:
+        self.before, self.residue = values
+
     def send(self, value: torch.Tensor, shift: int = 0) -> torch.Tensor:
         """Messages ``[N, *shape]`` for the activations of a step."""
         change = value - self.before + self.residue
@@ -153,6 +194,15 @@ class _Neurons(_Delta):
         self.bias = bias.view(-1, *[1] * (len(layer.shape) - 1))
         self.weight = torch.from_numpy(layer.weight).to(x.device, torch.float64)
         self.present = (self.weight != 0).float()
+
+    @property
+    def registers(self) -> tuple[torch.Tensor, ...]:
+        """What the next step needs."""
+        return self.before, self.residue, self.sigma
+
+    @registers.setter
+    def registers(self, values: tuple[torch.Tensor, ...]) -> None:
+        self.before, self.residue, self.sigma = values
 
     def step(self, arriving: torch.Tensor | None) -> torch.Tensor:
         """Messages ``[N, *shape]`` for those of the layer before; None is silence."""

@@ -1,4 +1,4 @@
-"""What a netx file says of the network that it came from, so that clips can be read for the file alone."""
+"""What a netx or sigma-delta file says of the network that it came from, so that clips can be read for it alone."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -11,11 +11,21 @@ GRADED_BITS = 8
 
 
 def describe_source(exported: Exported) -> dict[str, Any]:
-    """The model's config, how a clip becomes its input, its classes, and whom it was trained on.
+    """`describe_training`, and how many bits the spikes or counts of the input have.
 
     Raises:
         ConfigError: the network is not trained.
         ExportError: its input is no spikes and no counts.
+    """
+    source = describe_training(exported)
+    return {**source, "message_bits": message_bits(exported.trained)}
+
+
+def describe_training(exported: Exported) -> dict[str, Any]:
+    """The model's config, how a clip becomes its input, its classes, and whom it was trained on.
+
+    Raises:
+        ConfigError: the network is not trained.
     """
     trained = exported.trained
     if trained is None:
@@ -31,7 +41,6 @@ def describe_source(exported: Exported) -> dict[str, Any]:
         "std": list(trained.std),
         "class_names": list(trained.class_names),
         "training": trained.training,
-        "message_bits": message_bits(trained),
     }
 
 
@@ -83,7 +92,8 @@ def source_of(metadata: Mapping[str, Any], path: str) -> Exported:
         raise ExportError(
             f"'{path}' does not say how clips become its input",
             cause="another program wrote it, or another version of snnfer",
-            fix="export it with 'snnfer export lava', or simulate it from Python: snnfer.converters.lava.simulate",
+            fix="make it with 'snnfer export lava' or 'snnfer convert', or simulate it from Python: "
+            "snnfer.converters.lava.simulate",
         ) from error
 
 

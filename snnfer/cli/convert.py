@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from snnfer.cli._convert_sigma_delta import convert_sigma_delta
+from snnfer.cli._convert_sigma_delta import save_graph
 from snnfer.cli._export_input import N_CALIBRATION
 from snnfer.errors import ConfigError
 
@@ -22,7 +22,7 @@ def add_commands(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--to", choices=("snn",), default="snn", help="form of the result (default: snn)")
     parser.add_argument("--method", choices=("rate", "qcfs", "sigma-delta"), default="rate",
                         help="rate: calibrate only (default); qcfs: train quantised activations first; sigma-delta: "
-                        "integers whose neurons send changes, a graph file for Loihi 2")  # fmt: skip
+                        "integers whose neurons send changes, with a graph file for Loihi 2")  # fmt: skip
     parser.add_argument("--calibration", metavar="DIR", required=True,
                         help="data set of the training: training subjects calibrate, others measure")  # fmt: skip
     parser.add_argument("--calibration-clips", type=int, metavar="N", default=N_CALIBRATION,
@@ -60,14 +60,12 @@ def convert(args: argparse.Namespace) -> int:
     clips = load_calibration(exported, args.calibration, n_clips=args.calibration_clips)
     calibration, _ = images_of_clips(clips)
     measured, labels, where = _measured(exported, args, clips)
-    if args.method == "sigma-delta":
-        return convert_sigma_delta(args, exported, calibration, measured, labels, where)
     snn, report = ann_to_snn(
         exported.model,
         calibration=calibration,
         evaluation=measured,
         labels=labels,
-        method=args.method,
+        method=args.method.replace("-", "_"),
         n_steps=args.steps,
         balancing=args.balancing,
         percentile=args.percentile,
@@ -75,10 +73,12 @@ def convert(args: argparse.Namespace) -> int:
         curve_steps=sorted({*powers_of_two(args.max_steps or args.steps), args.steps}),
         tolerance=args.tolerance,
     )
-    print(f"{exported.name}: thresholds from {len(calibration)} images of {', '.join(clips.subjects)}; {where}\n")
+    print(f"{exported.name}: ranges from {len(calibration)} images of {', '.join(clips.subjects)}; {where}\n")
     print(report.table())
     values = {"model": args.model, "measured_on": where, **report.to_dict()}
     save_converted(args.out, exported.trained, snn, values)
+    if args.method == "sigma-delta":
+        save_graph(args.out, exported, snn, values)
     print(f"spiking network: {args.out}")
     if args.json:
         write_json(args.json, values)
@@ -104,6 +104,8 @@ def check_arguments(args: argparse.Namespace) -> None:
     check_target(f"{args.out}/config.json")
     for target in filter(None, (args.plot, args.json)):
         check_target(target)
+    if args.plot and args.method == "sigma-delta":
+        raise ConfigError("--plot with sigma-delta", expected="rate or qcfs, whose accuracy depends on the steps")
     if args.plot:
         check_picture(args.plot)
         require("matplotlib.figure", extra="plot")

@@ -12,12 +12,16 @@ from snnfer._files import atomic_path, write_json
 from snnfer._optional import require
 from snnfer.converters.ann_to_snn.network import NAME as RATE_SNN
 from snnfer.converters.ann_to_snn.network import RateSNN
+from snnfer.converters.ann_to_snn.sigma_delta_network import NAME as SIGMA_DELTA_SNN
+from snnfer.converters.ann_to_snn.sigma_delta_network import SigmaDeltaSNN
 from snnfer.datasets import ClipInput
 from snnfer.errors import CheckpointError, SnnferError
 from snnfer.models import create_model
 
 FORMAT = "snnfer-model"
 FORMAT_VERSION = 1
+CONVERTED = {RATE_SNN: RateSNN, SIGMA_DELTA_SNN: SigmaDeltaSNN}
+"""Networks that conversions make, by the name in their config."""
 
 
 @dataclass(frozen=True)
@@ -111,9 +115,10 @@ def load_model(folder: str | os.PathLike[str], *, device: str = "cpu") -> Traine
 
 def _build(config: dict[str, Any]) -> torch.nn.Module:
     """The network of a config: a registered one, or what a conversion made of one."""
-    if config["name"] != RATE_SNN:
+    converted = CONVERTED.get(config["name"])
+    if converted is None:
         return create_model(**config)
-    return RateSNN(**{key: value for key, value in config.items() if key != "name"}).requires_grad_(False)
+    return converted(**{key: value for key, value in config.items() if key != "name"}).requires_grad_(False)
 
 
 def _read_config(path: Path) -> dict[str, Any]:
