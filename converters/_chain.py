@@ -7,6 +7,12 @@ from torch import nn
 
 from snnfer.converters.graph import Node, Shape, output_shape
 from snnfer.errors import ConversionError
+from snnfer.layers._volume import on_volume
+
+VOLUMES = (nn.Conv3d, nn.MaxPool3d)
+"""Modules on ``[N, C, T, H, W]``."""
+N_PROBED = 2
+"""Steps that they are tried on: they pool as many at most."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +66,13 @@ class Chain:
         self.shape = output_shape(node, self.shape)
         self.parts.append((node, self.shape))
 
+    def refuse_as(self, name: str, kind: str, error: ConversionError, shape: Shape) -> None:
+        """Note what cannot be read and is no module of its own, and the `shape` behind it; raise where strict."""
+        if self.strict:
+            raise error
+        self.shape = shape
+        self.parts.append((Refused(name, kind, error), shape))
+
     def free_name(self, name: str) -> str:
         """`name`, with a number behind it where a module is used more than once."""
         taken = {part.name for part, _ in self.parts}
@@ -87,12 +100,14 @@ class Chain:
 def _probe(module: nn.Module, shape: Shape, *, with_time: bool) -> Shape:
     """Shape that `module` makes of one step of `shape`."""
     parameter = next(module.parameters(), torch.zeros(()))
-    leading = (1, 1) if with_time else (1,)
+    volume = with_time and isinstance(module, VOLUMES)
+    leading = (N_PROBED if volume else 1, 1) if with_time else (1,)
     was_training = module.training
     module.eval()
     try:
         with torch.no_grad():
-            y = module(torch.zeros(leading + shape, dtype=parameter.dtype, device=parameter.device))
+            x = torch.zeros(leading + shape, dtype=parameter.dtype, device=parameter.device)
+            y = on_volume(module, x) if volume else module(x)
     finally:
         module.train(was_training)
     return tuple(y.shape[len(leading) :])

@@ -88,18 +88,22 @@ def add_pool(
     """Append a pooling.
 
     Raises:
-        ConversionError: it pads, dilates or rounds up.
+        ConversionError: it dilates, rounds up, or takes means of padding.
     """
     odd = [key for key, value in rest.items() if key in ("ceil_mode", "return_indices") and value]
-    odd += ["padding"] if pair(padding) != (0, 0) else []
+    odd += ["padding"] if kind == "average" and pair(padding) != (0, 0) else []
     odd += ["dilation"] if pair(rest.get("dilation", 1)) != (1, 1) else []
     odd += ["divisor_override"] if rest.get("divisor_override") else []
     if odd:
-        raise ConversionError(f"'{name}' pools with {odd[0]}", expected="pooling with a window and a stride alone")
+        raise ConversionError(
+            f"'{name}' pools with {odd[0]}",
+            expected=f"{kind} pooling with a window"
+            f"{' and a stride alone' if kind == 'average' else ', a stride and padding alone'}",
+        )
     window = pair(kernel_size)
     step = window if stride is None or stride == [] else pair(stride)
     if (window, step) != ((1, 1), (1, 1)):
-        chain.add(Pool(name, kind, window, step))
+        chain.add(Pool(name, kind, window, step, pair(padding)))
 
 
 def add_max_pool(chain: Chain, name: str, pool: nn.MaxPool2d) -> None:

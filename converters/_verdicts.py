@@ -7,6 +7,8 @@ from snnfer.converters.graph import Activation, Affine, Conv, Dense, Flatten, Gr
 from snnfer.converters.passes import for_chip
 
 Target = Literal["lava", "nir"]
+DIRECT = "snnfer.converters.lava.direct.run_block3d_lava"
+"""What runs convolutions over time on lava."""
 Answer = Literal["yes", "after folding", "graph only", "no"]
 
 
@@ -91,7 +93,8 @@ class Judge:
         if neurons.answer == "no":
             return neurons
         if taps > 1:
-            return Verdict("graph only", f"{taps} steps at once are delays, which a netx file cannot hold")
+            reason = f"{taps} steps at once are synapses with delays, which a netx file cannot hold"
+            return Verdict("graph only", reason, f"run the block as a lava graph: {DIRECT}")
         return YES if home.name == node.name else _JOINED
 
     def _synapses_of_nir(self, node: Conv | Dense, home: Node, taps: int) -> Verdict:

@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 from snnfer.converters._chain import Chain, Refused
-from snnfer.converters._verdicts import Judge, Target, Verdict
+from snnfer.converters._verdicts import DIRECT, Judge, Target, Verdict
 from snnfer.converters.from_model import read_chain
 from snnfer.converters.graph import Activation, Affine, Conv, Graph, Node, Pool, Shape, Spike
 from snnfer.converters.loihi.resources import LayerResources, Resources, estimate_resources
@@ -104,7 +104,7 @@ class ExportCheck:
                 yield f"{who}, {verdict.answer}: {verdict.reason} ({', '.join(names)}){fix}"
 
     def _summary(self) -> Iterator[str]:
-        if not self.complete:
+        if not self.complete and self.layers[-1].name:
             yield f"layers behind {self.layers[-1].name} were not reached, because its output is not known"
         for target in TARGETS:
             yield f"{_label(target)}: {self._answer(target)}"
@@ -116,7 +116,7 @@ class ExportCheck:
         if not self.exportable(target):
             return "not exportable"
         if "graph only" in answers:
-            return "exportable as a lava graph, not as a netx file"
+            return f"exportable as a lava graph, not as a netx file ({DIRECT})"
         return "exportable" + (" after folding, without error in float" if "after folding" in answers else "")
 
 
@@ -203,7 +203,8 @@ def _judge(nodes: list[tuple[Node, Shape]], shape: Shape, *, goes_on: bool) -> I
 
 def _refusal(part: Refused) -> Verdict:
     error = part.error
-    given = part.kind if error.given == f"'{part.name}' is a {part.kind}" else error.given
+    plain = (f"'{part.name}' is a {part.kind}", f"the network is a {part.kind}")
+    given = part.kind if error.given in plain else error.given.removeprefix(f"'{part.name}' ").removeprefix("is ")
     reason = given + (f": {error.cause}" if error.cause else "")
     return Verdict("no", reason, error.fix)
 

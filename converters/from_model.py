@@ -8,6 +8,7 @@ from torch import nn
 
 from snnfer.converters._chain import Chain, Unreadable
 from snnfer.converters._functional import read_forward
+from snnfer.converters._refusals import REASONS, looks_ahead, unknown
 from snnfer.converters._torch_modules import (
     TORCH_MODULES,
     add_adaptive_pool,
@@ -19,12 +20,18 @@ from snnfer.converters._torch_modules import (
     copied,
     pair,
 )
+from snnfer.converters._volumes import (
+    add_volume_pool,
+    read_au_cnn3d,
+    read_c3d,
+    read_relu_block,
+    refuse_convolution,
+)
 from snnfer.converters.graph import Conv, Flatten, Graph, Shape, Spike, Vote
 from snnfer.errors import ConversionError
 from snnfer.layers import (
     FactorizedConv3d,
     GlobalAvgPool2d,
-    SEWBlock,
     SpikingAvgPool2d,
     SpikingConv2d,
     SpikingLinear,
@@ -36,11 +43,14 @@ from snnfer.layers import (
     TimeDistributed,
     VotingLayer,
 )
+from snnfer.models.au_cnn3d import AUCNN3d, ConvBlock3d
+from snnfer.models.c3d import C3D, FullConv3d
+from snnfer.models.est_resnet34 import ESTClassifier
 from snnfer.models.spiking_classifier import SpikingClassifier
 from snnfer.models.spiking_fer import SpikingFER
-from snnfer.models.unet import EncoderBlock, UNetEncoder, UNetGenerator
+from snnfer.models.unet import EncoderBlock, UNetEncoder
 from snnfer.models.window_classifier import WindowClassifier
-from snnfer.neurons import IF, LI, LIF, PLIF, Neuron, SoftSpiking
+from snnfer.neurons import IF, LIF, PLIF, Neuron
 
 
 def to_graph(model: nn.Module, *, input_shape: Sequence[int] | None = None) -> Graph:
@@ -135,25 +145,9 @@ def _read(chain: Chain, name: str, module: nn.Module) -> None:
     elif type(module) in REASONS or type(module).__module__.startswith(LIBRARIES):
         raise unknown(name, module)
     elif any(isinstance(child, nn.Conv3d) for child in module.modules()):
-        raise _looks_ahead(name, module)
+        raise looks_ahead(name, module)
     else:
         read_forward(chain, name, module, read_module)
-
-
-def unknown(name: str, module: nn.Module) -> ConversionError:
-    """The error for a module without counterpart in a graph."""
-    reason, fix = REASONS.get(type(module), ("", "replace it, or take it out of the part that is converted"))
-    return ConversionError(
-        f"'{name}' is a {type(module).__name__}", expected="layers that a graph knows", cause=reason, fix=fix
-    )
-
-
-def _looks_ahead(name: str, module: nn.Module) -> ConversionError:
-    return ConversionError(
-        f"'{name or type(module).__name__}' is a convolution over time that sees later steps",
-        expected="a causal one: a chip has no later steps",
-        fix="use snnfer.layers.FactorizedConv3d with causal=True and residual=False, and train it again",
-    )
 
 
 def _join(name: str, child: str) -> str:
@@ -194,7 +188,7 @@ def _read_distributed(chain: Chain, name: str, layer: TimeDistributed) -> None:
 
 def _read_factorized(chain: Chain, name: str, block: FactorizedConv3d) -> None:
     if not block.causal:
-        raise _looks_ahead(name, block)
+        raise looks_ahead(name, block)
     if block.shortcut is not None:
         raise ConversionError(
             f"'{name}' adds its input to its output", expected="a chain without shortcuts",
@@ -237,7 +231,10 @@ def _read_windows(chain: Chain, name: str, model: WindowClassifier) -> None:
 LIBRARIES = ("torch.nn.", "snnfer.layers", "snnfer.neurons")
 """Modules of these are known by name or not at all; of others the forward pass is traced."""
 
-TIME_MODULES = (Neuron, SpikingSequential, SpikingConv2d, SpikingLinear, FactorizedConv3d, VotingLayer, TimeDistributed)
+TIME_MODULES = (
+    *(Neuron, SpikingSequential, SpikingConv2d, SpikingLinear, FactorizedConv3d, VotingLayer, TimeDistributed),
+    *(C3D, AUCNN3d),
+)
 """A network that holds one of these reads ``[T, N, ...]``."""
 
 READERS: dict[type, Callable[[Chain, str, Any], None]] = {
@@ -251,8 +248,16 @@ READERS: dict[type, Callable[[Chain, str, Any], None]] = {
     EncoderBlock: _read_children,
     UNetEncoder: _read_unet,
     WindowClassifier: _read_windows,
+    ESTClassifier: _read_windows,
     TimeDistributed: _read_distributed,
     FactorizedConv3d: _read_factorized,
+    C3D: lambda chain, name, model: read_c3d(chain, name, model, read_module),
+    AUCNN3d: lambda chain, name, model: read_au_cnn3d(chain, name, model, read_module),
+    ConvBlock3d: lambda chain, name, block: read_relu_block(chain, name, block, read_module),
+    FullConv3d: _read_children,
+    nn.Conv3d: refuse_convolution,
+    nn.MaxPool3d: add_volume_pool,
+    nn.BatchNorm3d: add_norm,
     TimeBatchNorm2d: add_norm,
     ThresholdDependentBatchNorm2d: add_norm,
     SpikingMaxPool2d: add_max_pool,
@@ -265,13 +270,3 @@ READERS: dict[type, Callable[[Chain, str, Any], None]] = {
     PLIF: _read_neuron,
 }
 """Exact classes: a subclass may do something else."""
-
-REASONS: dict[type, tuple[str, str]] = {
-    LI: ("a membrane that passes its potential on, without spikes", "end the network with spiking neurons and a vote"),
-    SoftSpiking: ("neurons that pass values on, not spikes", "train the network with PLIF neurons"),
-    SEWBlock: ("it joins a branch and a shortcut, and a graph is a chain", "use SpikingConv2d layers"),
-    UNetGenerator: ("skip connections", "convert its encoder: snnfer.models.unet.encoder_from(generator)"),
-    nn.LSTM: ("recurrence over windows", "use a model without LSTM, such as evtransfer"),
-    nn.Conv3d: ("it sees later steps", "use snnfer.layers.FactorizedConv3d with causal=True and residual=False"),
-}
-"""Likely cause and fix for modules that people try."""

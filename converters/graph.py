@@ -67,11 +67,18 @@ class Affine(Node):
 
 @dataclass(frozen=True)
 class Pool(Node):
-    """Pooling over space."""
+    """Pooling over space.
+
+    Args:
+        kind: ``max`` or ``average``.
+        kernel_size, stride: Height and width.
+        padding: Of max pooling alone: positions that never are the largest.
+    """
 
     kind: Literal["max", "average"]
     kernel_size: Pair
     stride: Pair
+    padding: Pair = (0, 0)
 
 
 @dataclass(frozen=True)
@@ -167,7 +174,7 @@ def output_shape(node: Node, shape: Shape) -> Shape:
         return (node.weight.shape[0],)
     if isinstance(node, Pool):
         _need(node, shape, rank=3)
-        return (shape[0], *_spatial(node, shape[1:], node.kernel_size, node.stride, (0, 0), (1, 1)))
+        return (shape[0], *_spatial(node, shape[1:], node.kernel_size, node.stride, node.padding, (1, 1)))
     if isinstance(node, Affine):
         _need(node, shape, size=len(node.scale))
     if isinstance(node, Flatten):

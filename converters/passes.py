@@ -177,7 +177,8 @@ def pools_as_or(graph: Graph) -> Graph:
     """Write max pooling of binary spikes as a neuron per window that fires with any of its inputs: an OR, exact.
 
     A convolution per channel with all weights 1, and neurons that forget at once (tau = 1) with threshold 0.5. The
-    convolution keeps the name of the pooling, the neurons have ``.or`` behind it. Max pooling of other values stays.
+    convolution keeps the name of the pooling and its padding, which is no spike; the neurons have ``.or`` behind the
+    name. Max pooling of other values stays.
 
     Examples:
         >>> spike, pool = Spike("s", tau=2.0), Pool("p", "max", (2, 2), (2, 2))
@@ -197,7 +198,8 @@ def pools_as_or(graph: Graph) -> Graph:
 
 def _or(pool: Pool, channels: int, like: torch.Tensor) -> tuple[Conv, Spike]:
     weight = like.new_ones(channels, 1, *pool.kernel_size)
-    conv = Conv(pool.name, weight, like.new_zeros(channels), stride=pool.stride, groups=channels)
+    bias = like.new_zeros(channels)
+    conv = Conv(pool.name, weight, bias, stride=pool.stride, padding=pool.padding, groups=channels)
     return conv, Spike(f"{pool.name}.or", tau=1.0, v_threshold=OR_THRESHOLD)
 
 

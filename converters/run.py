@@ -74,7 +74,7 @@ def _step(node: Node, x: torch.Tensor) -> torch.Tensor:
         return x * node.scale.reshape(shape) + node.shift.reshape(shape)
     if isinstance(node, Pool):
         pool = F.max_pool2d if node.kind == "max" else F.avg_pool2d
-        return pool(x, node.kernel_size, node.stride)
+        return pool(x, node.kernel_size, node.stride, node.padding)
     if isinstance(node, Activation):
         return torch.maximum(x, node.negative_slope * x)
     assert isinstance(node, Flatten)

@@ -51,7 +51,7 @@ def write_netx(
             raise ExportError(
                 f"'{layer.name}' sees {layer.time_taps} steps at once",
                 expected="one step, because netx gives convolutions no delays",
-                fix="simulate it with the twin, or build a lava graph without a file",
+                fix="run it without a file: snnfer.converters.lava.direct.run_block3d_lava, or run_twin",
             )
     own = {
         "format_version": FORMAT_VERSION,

@@ -112,8 +112,8 @@ def _of_nodes(graph: Graph) -> Iterator[LayerGeometry]:
         if isinstance(node, Dense):
             yield LayerGeometry(node.name, "dense", before, after, source)
         elif isinstance(node, Pool):
-            kernel, stride = node.kernel_size, node.stride
-            yield LayerGeometry(node.name, "pool", before, after, before, kernel, stride, groups=before[0])
+            window = node.kernel_size, node.stride, node.padding
+            yield LayerGeometry(node.name, "pool", before, after, before, *window, groups=before[0])
         elif isinstance(node, Conv):
             height, width = node.weight.shape[-2:]
             yield LayerGeometry(

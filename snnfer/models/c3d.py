@@ -91,7 +91,7 @@ def time_bins(x: torch.Tensor, lengths: torch.Tensor, n_bins: int) -> torch.Tens
     return (x[:, :, :, None] * weights[:, :, None, :, None, None]).sum(0)
 
 
-class _FullConv3d(nn.Module):
+class FullConv3d(nn.Module):
     """Convolution 3 x 3 x 3 with bias, batch normalisation and neuron on ``[T, N, C, H, W]``."""
 
     def __init__(self, in_channels: int, out_channels: int, neuron: nn.Module) -> None:
@@ -227,7 +227,7 @@ def c3d(
     """
     make = make_neuron(neuron, theta=theta, beta=beta)
     return build_c3d(
-        lambda before, after, pool: [_FullConv3d(before, after, make()), pool],
+        lambda before, after, pool: [FullConv3d(before, after, make()), pool],
         make,
         n_classes=n_classes,
         in_channels=in_channels,

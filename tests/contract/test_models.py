@@ -12,6 +12,7 @@ import pickle
 import pytest
 import torch
 
+from snnfer.converters.check import check_export
 from snnfer.errors import ConfigError, ShapeError, StateError
 from snnfer.models import create_model, list_models, register_model
 from snnfer.neurons import Neuron
@@ -406,6 +407,13 @@ class TestModel:
         with torch.no_grad():
             expected = model(x)  # torch's LSTM has another kernel here, which rounds differently
         torch.testing.assert_close(model(x), expected, rtol=1e-5, atol=1e-6)
+
+    def test_the_export_check_says_what_is_against_each_layer(self, name):
+        check = check_export(create_model(name, **SMALL[name]))
+        refused = [verdict for layer in check.layers for verdict in (layer.lava, layer.nir) if verdict.answer == "no"]
+        assert all(verdict.reason and verdict.fix for verdict in refused)
+        assert not any("cannot be traced" in verdict.reason for verdict in refused)
+        assert (name == "au_snn") == check.exportable("lava") == check.exportable("nir")
 
     def test_nothing_is_kept(self, name):
         model = make_model(name)

@@ -42,6 +42,11 @@ NETWORKS = {
     "au_snn": (lambda: create_model("au_snn", n_classes=2, size=(12, 12), channels=4, hidden=8, votes=2), True, True),
     "average": (lambda: chain(SpikingConv2d(2, 4, pool=1), SpikingAvgPool2d(2, neuron=IF())), True, True),
     "mean": (lambda: chain(SpikingConv2d(2, 4, pool=1), GlobalAvgPool2d(), SpikingLinear(4, 2)), True, True),
+    "padded pooling": (
+        lambda: chain(SpikingConv2d(2, 4, pool=1), TimeDistributed(nn.MaxPool2d(3, stride=2, padding=1))),
+        True,
+        True,
+    ),
     "rest": (lambda: chain(nn.Flatten(2), SpikingLinear(288, 4, neuron=LIF(v_reset=-0.5))), True, True),
     "grouped": (
         lambda: chain(TimeDistributed(nn.Conv2d(2, 4, 3, groups=2)), IF(), nn.Flatten(2), SpikingLinear(400, 2)),
@@ -66,6 +71,7 @@ NETWORKS = {
         False,
     ),
     "soft spiking": (lambda: chain(SpikingConv2d(2, 4, neuron=SoftSpiking())), False, False),
+    "shortcut": (lambda: chain(FactorizedConv3d(2, 4, neuron=PLIF, causal=True)), False, False),
     "non-causal": (lambda: chain(FactorizedConv3d(2, 4, neuron=PLIF, residual=False)), False, False),
     "unknown": (lambda: nn.Sequential(nn.Linear(4, 4), nn.Softplus(), nn.Linear(4, 2)), False, False),
 }
@@ -121,7 +127,25 @@ def test_a_causal_block_goes_into_a_graph_but_not_into_a_file():
     answers = {layer.name: layer.lava.answer for layer in check.layers}
     assert answers["layers.0.temporal"] == "graph only"
     assert answers["layers.0.spatial"] == "after folding"
-    assert "lava: exportable as a lava graph, not as a netx file" in check.table()
+    table = check.table()
+    assert "lava: exportable as a lava graph, not as a netx file (snnfer.converters.lava.direct.run_block3d" in table
+    assert "3 steps at once are synapses with delays, which a netx file cannot hold" in table
+
+
+def test_networks_over_time_say_part_by_part_what_is_against_them():
+    check = check_export(create_model("cs3d", size=(16, 16), channels=(4, 8), hidden=8))
+    reasons = {layer.name: layer.lava.reason for layer in check.layers}
+    assert check.complete
+    assert reasons["stages.0.0"] == reasons["stages.1.0"] == "a convolution over time that sees later steps"
+    assert reasons["stages.0.1"].startswith("TemporalSpatialAttention")
+    assert reasons["stages.0.2"] == "maximum of values that are not spikes"  # pools space alone
+    assert reasons["stages.1.2"].startswith("MaxPool3d: it pools over time")
+    assert reasons["time_bins"].startswith("joins the steps of a clip")
+    assert [layer.shape for layer in check.layers if layer.kind == "dense"] == [(8,), (8,), (7,)]
+    assert "causal=True, residual=False and spiking neurons such as PLIF" in check.table()
+    network = check_export(create_model("au_cnn3d", size=(16, 16), channels=(4, 8, 8, 8), hidden=16))
+    assert network.layers[-1].shape == (21,)
+    assert [layer.kind for layer in network.layers[:3]] == ["Conv3d", "activation", "max pool"]
 
 
 def test_plain_values_for_json():

@@ -75,6 +75,23 @@ def test_every_library_fires_the_spikes_of_the_whole_network(network, file, libr
     assert found.n_mismatches == 0
 
 
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_padded_pooling_is_known_to_every_library(library):
+    need(library)
+    torch.manual_seed(0)
+    layers = (
+        SpikingConv2d(2, 4, pool=1),
+        TimeDistributed(nn.MaxPool2d(3, stride=2, padding=1)),
+        nn.Flatten(2),
+        SpikingLinear(4 * 36, 8),
+    )
+    x = torch.poisson(torch.full((8, 2, 2, 12, 11), 0.1))
+    model = settled(SpikingClassifier(SpikingSequential(*layers), in_channels=2, size=(12, 11)), x)
+    found = verify_nir(to_nir(model), x, library, model=model)
+    assert all(0.02 < layer.firing_rate < 0.9 for layer in found.layers)
+    assert found.n_mismatches == 0
+
+
 @pytest.mark.parametrize("library", ["spikingjelly", "norse", "snntorch"])
 def test_pooling_agrees_too(network, file, library):
     need(library)

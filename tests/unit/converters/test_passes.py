@@ -183,9 +183,18 @@ def test_plain_neurons_fire_alike(neuron, synapses):
     assert spike.v_reset == 0 or neuron.reset == "soft"
 
 
-@pytest.mark.parametrize(("kernel", "stride"), [((2, 2), (2, 2)), ((3, 3), (2, 2)), ((2, 3), (1, 2))])
-def test_an_or_is_max_pooling_of_spikes(kernel, stride):
-    pool = Pool("p", "max", kernel, stride)
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding"),
+    [
+        ((2, 2), (2, 2), (0, 0)),
+        ((3, 3), (2, 2), (0, 0)),
+        ((2, 3), (1, 2), (0, 0)),
+        ((3, 3), (2, 2), (1, 1)),
+        ((2, 5), (2, 3), (1, 2)),
+    ],
+)
+def test_an_or_is_max_pooling_of_spikes(kernel, stride, padding):
+    pool = Pool("p", "max", kernel, stride, padding)
     graph = Graph((conv("c", 4, 2, 3, 3), Spike("s", 2.0, v_threshold=3.0), pool), (2, 11, 11))
     rewritten = pools_as_or(graph)
     assert [node.name for node in rewritten.nodes] == ["c", "s", "p", "p.or"]
@@ -193,7 +202,7 @@ def test_an_or_is_max_pooling_of_spikes(kernel, stride):
     assert not is_or(*rewritten.nodes[:2])
     x = randn(20, 2, 2, 11, 11)
     outputs = run_graph(rewritten, x, record="all")
-    expected = F.max_pool2d(outputs["s"].flatten(0, 1), kernel, stride).unflatten(0, (20, 2))
+    expected = F.max_pool2d(outputs["s"].flatten(0, 1), kernel, stride, padding).unflatten(0, (20, 2))
     assert 0.05 < expected.mean() < 0.95
     assert torch.equal(outputs["p.or"], expected)
 

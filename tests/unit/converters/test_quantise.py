@@ -191,6 +191,16 @@ def test_pooling_is_exact(model):
     assert torch.equal(result["layers.conv1.pool"].spikes, pooled.bool())
 
 
+def test_padded_pooling_is_exact():
+    """Of windows over the edge, too: no spike comes from there."""
+    nodes = Conv("c", torch.ones(2, 2, 1, 1), torch.zeros(2)), Spike("s", 2.0), Pool("p", "max", (3, 3), (2, 2), (1, 1))
+    x = (torch.rand(5, 2, 2, 11, 10) < 0.1).float()
+    result = run_twin(quantise(Graph(nodes, (2, 11, 10))), x)
+    pooled = torch.nn.functional.max_pool2d(result["c"].spikes.float().flatten(0, 1), 3, 2, 1).unflatten(0, (5, 2))
+    assert 0.1 < pooled.mean() < 0.9
+    assert torch.equal(result["p"].spikes, pooled.bool())
+
+
 def test_calibration_makes_room_for_large_currents():
     graph = network([[1.0] * 2000], v_threshold=1000.0)
     plain = quantise(graph).layers[0]

@@ -53,6 +53,8 @@ def test_cumulative_pooling_sums_up_to_the_largest_sum():
     for t in (1, 7, 50):
         assert torch.equal(pooled[:t].sum(0), F.max_pool2d(spikes[:t].sum(0), (2, 3), (2, 2)))
     assert pooled.sum() < F.max_pool2d(spikes.flatten(0, 1), (2, 3), (2, 2)).sum()  # which counts every neuron
+    padded = CumulativeMaxPool2d((3, 3), stride=(2, 2), padding=(1, 1))(spikes)
+    assert torch.equal(padded.sum(0), F.max_pool2d(spikes.sum(0), 3, 2, 1))
 
 
 def test_cumulative_pooling_streams():
