@@ -14,9 +14,10 @@ from snnfer.converters.exchange.steps import (
     Reading,
     Residual,
     as_chain,
+    in_mode_of,
     lifted,
     lifted_chain,
-    read_chain,
+    read_children,
     read_steps,
     refused,
 )
@@ -47,8 +48,8 @@ def to_norse(model: nn.Module, *, neurons: Literal["snnfer", "norse"] = "snnfer"
             ``[N, ...]``, as ``LIFCell``, and in training normalises each step alone.
 
     Returns:
-        A network in the mode of `model`, from ``(x, state)`` to the scores of each step and the next state; a state of
-        None is rest. norse writes into the list that it is given as a state.
+        A network from ``(x, state)`` to the scores of each step and the next state, with all layers in the mode they
+        had; a state of None is rest. norse writes into the list that it is given as a state.
 
     Raises:
         ConversionError: a layer has no counterpart, or a neuron none in norse (the message names it).
@@ -69,6 +70,9 @@ def to_norse(model: nn.Module, *, neurons: Literal["snnfer", "norse"] = "snnfer"
     sequential = require("norse.torch", extra="norse").SequentialState
 
     def build(name: str, step: nn.Module) -> nn.Module:
+        return in_mode_of(step, make(name, step))
+
+    def make(name: str, step: nn.Module) -> nn.Module:
         if isinstance(step, nn.Sequential):
             return sequential(*(build(f"{name}.{key}", child) for key, child in step.named_children()))
         if isinstance(step, Residual):
@@ -80,7 +84,7 @@ def to_norse(model: nn.Module, *, neurons: Literal["snnfer", "norse"] = "snnfer"
             return wrap_neuron(cast(Neuron, step), over_time=over_time)
         return lifted(step) if over_time else step
 
-    return build("", as_chain(read_steps("", model, Reading()))).train(model.training)
+    return build("", as_chain(read_steps("", model, Reading())))
 
 
 def from_norse(network: nn.Module, *, replace_surrogate: Surrogate | None = None) -> SpikingSequential:
@@ -97,8 +101,8 @@ def from_norse(network: nn.Module, *, replace_surrogate: Surrogate | None = None
         replace_surrogate: What takes the place of a surrogate gradient that snnfer has not; an error where None.
 
     Returns:
-        A chain in the mode of `network`, from ``[T, N, ...]`` to the output of each step. For a classifier, put it into
-        `snnfer.models.SpikingClassifier`.
+        A chain from ``[T, N, ...]`` to the output of each step, with all layers in the mode they had. For a classifier,
+        put it into `snnfer.models.SpikingClassifier`.
 
     Raises:
         ConversionError: a module or an option has no exact counterpart (the message names it).
@@ -115,7 +119,7 @@ def from_norse(network: nn.Module, *, replace_surrogate: Surrogate | None = None
     """
     reader = _Reader(replace_surrogate)
     steps = read_steps("", network, Reading(reader.read, reader.sees_time(network)))
-    return lifted_chain(steps).train(network.training)
+    return lifted_chain(steps)
 
 
 class _JoinedStates(nn.Module):
@@ -170,7 +174,7 @@ class _Reader:
     def _chain(self, name: str, module: nn.Module, reading: Reading) -> nn.Module:
         children = dict(module.named_children())
         if not any(isinstance(child, Gain) for child in children.values()):
-            return read_chain(name, children.items(), reading)
+            return read_children(name, module, reading)
         neuron: Any = self._cell(f"{name}.1", children["1"], reading)  # the two stand for one neuron
         neuron.decay_input = False
         return neuron

@@ -77,9 +77,9 @@ def read_cell(name: str, cell: Any, replace_surrogate: Surrogate | None) -> Neur
     }.get(kind)
     if cell.activation is not expected:
         raise refused(name, cell, f"snnfer has no neuron of the equations {kind}")
-    learned = [key for key, value in _fields(cell.p).items() if getattr(value, "requires_grad", False)]
-    if set(learned) - {"tau_mem_inv"}:
-        raise refused(name, cell, f"{learned[0]} is learned")
+    for key in ("v_th", "v_leak", "tau_syn_inv"):  # IAF lets its v_reset require a gradient by itself
+        if getattr(getattr(cell.p, key, None), "requires_grad", False):
+            raise refused(name, cell, f"{key} is learned")
     try:
         return _neuron(name, cell, kind, replace_surrogate)
     except ConversionError:

@@ -14,8 +14,9 @@ from snnfer.converters.exchange.steps import (
     Reading,
     Residual,
     as_chain,
+    in_mode_of,
     lifted_chain,
-    read_chain,
+    read_children,
     read_steps,
     refused,
 )
@@ -61,9 +62,9 @@ def to_spikingjelly(
         replace_surrogate: What takes the place of a surrogate gradient that spikingjelly has not; an error where None.
 
     Returns:
-        A network in the mode of `model`, whose output is the score of each step, as that of ``model.forward_steps``:
-        spikingjelly takes the mean over the first dimension outside. It keeps potentials between calls, until
-        ``spikingjelly.activation_based.functional.reset_net``.
+        A network with all layers in the mode they had, whose output is the score of each step, as that of
+        ``model.forward_steps``: spikingjelly takes the mean over the first dimension outside. It keeps potentials
+        between calls, until ``spikingjelly.activation_based.functional.reset_net``.
 
     Raises:
         ConversionError: a layer or an option has no exact counterpart (the message names it).
@@ -85,7 +86,7 @@ def to_spikingjelly(
     """
     check_choice(step_mode, ("s", "m"), name="step_mode")
     builder = _Builder(step_mode, replace_surrogate)
-    return builder.build("", as_chain(read_steps("", model, Reading()))).train(model.training)
+    return builder.build("", as_chain(read_steps("", model, Reading())))
 
 
 def from_spikingjelly(network: nn.Module, *, replace_surrogate: Surrogate | None = None) -> SpikingSequential:
@@ -99,8 +100,8 @@ def from_spikingjelly(network: nn.Module, *, replace_surrogate: Surrogate | None
         replace_surrogate: What takes the place of a surrogate gradient that snnfer has not; an error where None.
 
     Returns:
-        A chain in the mode of `network`, from ``[T, N, ...]`` to the output of each step. For a classifier, put it into
-        `snnfer.models.SpikingClassifier`.
+        A chain from ``[T, N, ...]`` to the output of each step, with all layers in the mode they had. For a classifier,
+        put it into `snnfer.models.SpikingClassifier`.
 
     Raises:
         ConversionError: a module or an option has no exact counterpart (the message names it).
@@ -126,7 +127,7 @@ surrogate=ATan(alpha=2.0))
     """
     reader = _Reader(replace_surrogate)
     over_time = any(getattr(module, "step_mode", "s") == "m" for module in network.modules())
-    return lifted_chain(read_steps("", network, Reading(reader.read, over_time))).train(network.training)
+    return lifted_chain(read_steps("", network, Reading(reader.read, over_time)))
 
 
 class _Builder:
@@ -140,6 +141,9 @@ class _Builder:
         self.replace_surrogate = replace_surrogate
 
     def build(self, name: str, step: nn.Module) -> nn.Module:
+        return in_mode_of(step, self._build(name, step))
+
+    def _build(self, name: str, step: nn.Module) -> nn.Module:
         if isinstance(step, nn.Sequential):
             children = step.named_children()
             return nn.Sequential(OrderedDict((key, self.build(f"{name}.{key}", child)) for key, child in children))
@@ -209,21 +213,21 @@ class _Reader:
         kind: Any = type(module)
         if kind in self.of_torch:
             reading.first_use(name, module)
-            return rebuilt(self.of_torch[kind], copy.deepcopy(module))
+            return copy.deepcopy(rebuilt(self.of_torch[kind], module, name=name))
         if kind in (self.neuron.IFNode, self.neuron.LIFNode, self.neuron.ParametricLIFNode):
             reading.first_use(name, module)
             return self._neuron(name, module)
         if kind is self.layer.ThresholdDependentBatchNorm2d:
             reading.first_use(name, module)
-            return rebuilt(nn.BatchNorm2d, copy.deepcopy(module))
+            return copy.deepcopy(rebuilt(nn.BatchNorm2d, module, name=name))
         if kind is self.layer.Flatten:
             return read_steps(name, nn.Flatten(module.start_dim, module.end_dim), reading.step())  # type: ignore[arg-type]
         if kind is self.layer.Dropout:
-            return TimeConstantDropout(module.p)  # type: ignore[arg-type]
+            return in_mode_of(module, TimeConstantDropout(module.p))  # type: ignore[arg-type]
         if kind is self.layer.VotingLayer:
             return VotingLayer(module.voting_size)  # type: ignore[arg-type]
         if kind in self.containers:
-            return read_chain(name, module.named_children(), reading.step())
+            return read_children(name, module, reading.step())
         return self._read_rest(name, module, reading)
 
     def _read_rest(self, name: str, module: nn.Module, reading: Reading) -> nn.Module | None:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from snnfer.converters._functional import called_modules
-from snnfer.converters.exchange.weights import rebuilt
+from snnfer.converters.exchange.weights import Layer, rebuilt
 from snnfer.errors import ConversionError
 from snnfer.layers import (
     GlobalAvgPool2d,
@@ -83,8 +83,10 @@ class Reading:
         """Note that a layer was read.
 
         Raises:
-            ConversionError: it was read before.
+            ConversionError: it was read before, and has weights or a memory.
         """
+        if not any(True for _ in module.parameters()) and not isinstance(module, Neuron) and not _remembers(module):
+            return
         if id(module) in self.seen:
             raise ConversionError(
                 f"'{name}' is used more than once ({type(module).__name__})",
@@ -97,7 +99,7 @@ class Reading:
 def read_steps(name: str, module: nn.Module, reading: Reading) -> nn.Module:
     """`module` as layers of torch on one step, snnfer neurons, dropout and votes, in nested `nn.Sequential`.
 
-    Weights are copied.
+    Weights are copied, and each layer stays in its mode (training or evaluation).
 
     Raises:
         ConversionError: it, or something in it, has no counterpart.
@@ -114,7 +116,7 @@ def read_steps(name: str, module: nn.Module, reading: Reading) -> nn.Module:
     kind = type(module).__module__ + "."
     if kind.startswith(_OWN) and not kind.startswith(_MODELS):
         raise refused(name, module)
-    return read_chain(name, called_modules(name, module), reading)
+    return in_mode_of(module, read_chain(name, called_modules(name, module), reading))
 
 
 def read_chain(name: str, children: Iterable[tuple[str, nn.Module]], reading: Reading) -> nn.Sequential:
@@ -128,9 +130,21 @@ def read_chain(name: str, children: Iterable[tuple[str, nn.Module]], reading: Re
     return nn.Sequential(layers)
 
 
+def read_children(name: str, module: nn.Module, reading: Reading) -> nn.Sequential:
+    """All children of `module` one after the other, those that stand there twice too."""
+    children = [(key, child) for key, child in module._modules.items() if child is not None]
+    return in_mode_of(module, read_chain(name, children, reading))
+
+
+def in_mode_of(module: nn.Module, new: Layer) -> Layer:
+    """`new`, itself but not its children, in training or evaluation mode as `module` is."""
+    new.training = module.training
+    return new
+
+
 def as_chain(step: nn.Module) -> nn.Sequential:
     """A chain, of one layer where it is none."""
-    return step if isinstance(step, nn.Sequential) else nn.Sequential(step)
+    return step if isinstance(step, nn.Sequential) else nn.Sequential(step).train(step.training)
 
 
 def refused(name: str, module: nn.Module, reason: str = "") -> ConversionError:
@@ -145,7 +159,10 @@ def refused(name: str, module: nn.Module, reason: str = "") -> ConversionError:
 
 def lifted_chain(steps: nn.Module) -> SpikingSequential:
     """What `read_steps` found, as a chain of snnfer on ``[T, N, ...]``."""
-    return SpikingSequential(OrderedDict((name, lifted(layer)) for name, layer in as_chain(steps).named_children()))
+    layers = as_chain(steps).named_children()
+    chain = SpikingSequential(OrderedDict((name, lifted(layer)) for name, layer in layers))
+    chain.training = steps.training  # its own mode; layers have theirs
+    return chain
 
 
 def lifted(step: nn.Module) -> nn.Module:
@@ -162,23 +179,30 @@ def lifted(step: nn.Module) -> nn.Module:
 
 
 def _sew_block(step: Residual) -> SEWBlock:
-    parts: Any = step.branch
-    conv = parts.conv1.conv
+    """norse gives numbers for names, so that layers are taken in their order."""
+    parts: list[Any] = [*step.branch.children()]
+    conv = parts[0][0]
     block = SEWBlock(conv.in_channels, conv.out_channels, stride=conv.stride[0], connect=step.connect)
-    pairs: list[tuple[Any, Any]] = [(block.conv1, parts.conv1), (block.conv2, parts.conv2)]
+    own: list[Any] = [block.conv1, block.conv2]
     if isinstance(step.shortcut, nn.Sequential):
-        pairs.append((block.shortcut, step.shortcut))
-    for own, layers in pairs:
-        own.conv, own.norm, own.neuron = layers.conv, lifted(layers.norm), layers.neuron
+        parts.append(step.shortcut)
+        own.append(block.shortcut)
+    for layer, part in zip(own, parts, strict=True):
+        layer.conv, layer.norm, layer.neuron = part[0], lifted(part[1]), part[2]
     return block
 
 
 def _read_layer(name: str, module: nn.Module, reading: Reading) -> nn.Module:
     if reading.over_time and type(module) in MAPS:
         raise refused(name, module, "a layer of torch without time, in a network over time")
-    if isinstance(module, Neuron) or any(True for _ in module.parameters()):
-        reading.first_use(name, module)
-    return copy.deepcopy(module)
+    reading.first_use(name, module)
+    plain = type(module) in (*MAPS, nn.Linear)
+    return copy.deepcopy(rebuilt(type(module), module, name=name) if plain else module)
+
+
+def _remembers(module: nn.Module) -> bool:
+    """Whether it is a module of spikingjelly with a memory, or one of norse with a state."""
+    return hasattr(module, "_memories") or hasattr(module, "state_fallback")
 
 
 def _read_flatten(name: str, module: nn.Flatten, reading: Reading) -> nn.Module:
@@ -188,28 +212,23 @@ def _read_flatten(name: str, module: nn.Flatten, reading: Reading) -> nn.Module:
     return nn.Flatten(1)
 
 
-def _read_children(name: str, module: nn.Module, reading: Reading) -> nn.Module:
-    return read_chain(name, _children(module), reading)
-
-
-def _children(module: nn.Module) -> list[tuple[str, nn.Module]]:
-    """All children, those that stand there twice too."""
-    return [(name, child) for name, child in module._modules.items() if child is not None]
-
-
 def _read_block(name: str, block: SEWBlock, reading: Reading) -> nn.Module:
     branch = read_chain(name, [("conv1", block.conv1), ("conv2", block.conv2)], reading)
     return Residual(branch, read_steps(f"{name}.shortcut", block.shortcut, reading), block.connect)
 
 
 def _as(cls: type[nn.Module]) -> Callable[[str, Any, Reading], nn.Module]:
-    return lambda name, module, reading: rebuilt(cls, _read_layer(name, module, reading))
+    def read(name: str, module: nn.Module, reading: Reading) -> nn.Module:
+        reading.first_use(name, module)
+        return copy.deepcopy(rebuilt(cls, module, name=name))
+
+    return read
 
 
 _READERS: dict[type, Callable[[str, Any, Reading], nn.Module]] = {
-    nn.Sequential: _read_children,
-    SpikingSequential: _read_children,
-    SpikingLinear: _read_children,
+    nn.Sequential: read_children,
+    SpikingSequential: read_children,
+    SpikingLinear: read_children,
     SpikingConv2d: lambda name, block, reading: read_chain(
         name,
         [("conv", TimeDistributed(block.conv)), *((key, getattr(block, key)) for key in ("norm", "neuron", "pool"))],

@@ -58,35 +58,36 @@ def copy_weights(source: nn.Module, target: nn.Module) -> None:
             other.copy_(tensor)
 
 
-def rebuilt(cls: type[Layer], layer: nn.Module, **changes: Any) -> Layer:
+def rebuilt(cls: type[Layer], layer: nn.Module, *, name: str = "", **changes: Any) -> Layer:
     """A layer of class `cls` with the settings, parameters and buffers of `layer`, which are shared, not copied.
 
     Args:
         cls: A class whose constructor takes what `layer` has as attributes, as those of torch and spikingjelly do.
         layer: The layer.
+        name: Its name in the network, for messages.
         changes: Arguments of the constructor that `layer` has not, or that change.
 
     Raises:
         ConversionError: `layer` holds other tensors than a new layer does.
     """
     arguments: dict[str, Any] = {}
-    for name in inspect.signature(cls.__init__).parameters:
-        if name == "bias":
-            arguments[name] = layer.bias is not None
-        elif name not in ("self", "device", "dtype") and hasattr(layer, name):
-            arguments[name] = getattr(layer, name)
+    for key in inspect.signature(cls.__init__).parameters:
+        if key == "bias":
+            arguments[key] = layer.bias is not None
+        elif key not in ("self", "device", "dtype") and hasattr(layer, key):
+            arguments[key] = getattr(layer, key)
     with torch.device("meta"):  # no memory, and no random numbers
         new = cls(**{**arguments, **changes})
     old = {**layer._parameters, **layer._buffers}
     if old.keys() != {**new._parameters, **new._buffers}.keys():
         raise ConversionError(
-            f"a {type(layer).__name__} holds {', '.join(old)}",
+            f"'{name}' ({type(layer).__name__}) holds {', '.join(old)}",
             expected=", ".join({**new._parameters, **new._buffers}),
             cause="pruning or a normalisation of the weights",
             fix="make it permanent first, for example with torch.nn.utils.prune.remove",
         )
-    for name, tensor in old.items():
-        setattr(new, name, tensor)
+    for key, tensor in old.items():
+        setattr(new, key, tensor)
     return new.train(layer.training)
 
 
