@@ -1,6 +1,7 @@
 """Runs on lava's fixed-point simulator that netx files alone do not describe, in lava's own environment."""
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +10,29 @@ import torch
 from snnfer.converters.lava.launch import run_worker
 from snnfer.converters.lava.sigma_delta_file import read_sigma_delta
 from snnfer.converters.loihi.graph import IntegerGraph, IntegerLayer
-from snnfer.converters.loihi.sigma_delta import check_calibration
+from snnfer.converters.loihi.sigma_delta import SigmaDeltaGraph, check_calibration
 from snnfer.converters.loihi.twin import prepare_input
 from snnfer.errors import ExportError, ShapeError
 
 
-def run_sigma_delta_lava(path: str | os.PathLike[str], x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+@dataclass(frozen=True)
+class LavaMessages:
+    """What lava simulated of a sigma-delta network.
+
+    Args:
+        messages: int32 ``[T + L, 1, *shape]`` of the encoder and of each of the L layers.
+        build_s: Time that lava took to read the file and compile the network, in seconds.
+        run_s: Time of the simulation alone.
+    """
+
+    messages: tuple[torch.Tensor, ...]
+    build_s: float
+    run_s: float
+
+
+def run_sigma_delta_lava(
+    path: str | os.PathLike[str], x: torch.Tensor, *, graph: SigmaDeltaGraph | None = None
+) -> LavaMessages:
     """Messages of lava's simulator for a file of `write_sigma_delta`.
 
     The counterpart of ``run_sigma_delta(read_sigma_delta(path), x, mode="free_running", record=True).messages``: both
@@ -23,16 +41,14 @@ def run_sigma_delta_lava(path: str | os.PathLike[str], x: torch.Tensor) -> tuple
     Args:
         path: The file.
         x: One clip ``[T, 1, *input_shape]``; lava's sigma-delta neurons cannot be reset between clips.
-
-    Returns:
-        int32 messages ``[T + L, 1, *shape]`` of the encoder and of each of the L layers.
+        graph: What `read_sigma_delta` gave for the file; read where None.
 
     Raises:
         MissingExtraError: there is no environment with lava.
         ShapeError: `x` has another layout or more than one clip.
         ExportError: lava failed.
     """
-    graph = read_sigma_delta(path)
+    graph = read_sigma_delta(path) if graph is None else graph
     check_calibration(x, graph.input_shape, name="the input")
     if x.shape[1] != 1:
         raise ShapeError(
@@ -42,7 +58,8 @@ def run_sigma_delta_lava(path: str | os.PathLike[str], x: torch.Tensor) -> tuple
     frames = np.concatenate([frames, np.repeat(frames[-1:], len(graph.layers), axis=0)])  # held, as the twin does
     job = {"path": str(Path(path).absolute()), "x": frames}
     result = run_worker("sigma_delta_worker.py", job, what=f"'{path}'")
-    return tuple(torch.from_numpy(result[f"layer{i}"]).int()[:, None] for i in range(len(graph.layers) + 1))
+    messages = tuple(torch.from_numpy(result[f"layer{i}"]).int()[:, None] for i in range(len(graph.layers) + 1))
+    return LavaMessages(messages, float(result["build_s"]), float(result["run_s"]))
 
 
 def run_block3d_lava(graph: IntegerGraph, x: torch.Tensor) -> dict[str, torch.Tensor]:

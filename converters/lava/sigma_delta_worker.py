@@ -2,11 +2,13 @@
 
 Usage: ``python sigma_delta_worker.py JOB.npz RESULT.npz``. Like `worker` beside it, this file needs lava-nc, lava-dl
 and h5py and knows neither snnfer nor torch. A job holds ``path`` and ``x`` (``[S, *shape]``, whole numbers, one clip).
-A result holds ``layer<number>`` from 0, the delta encoder: messages ``[S, *shape]``; or ``error``.
+A result holds ``layer<number>`` from 0, the delta encoder: messages ``[S, *shape]``, ``build_s`` and ``run_s``; or
+``error``.
 """
 
 import os
 import sys
+import time
 
 import numpy as np
 
@@ -34,21 +36,26 @@ def simulate(path, x):
     from lava.magma.core.run_configs import Loihi2SimCfg  # pyright: ignore[reportMissingImports]
     from lava.proc import io  # pyright: ignore[reportMissingImports]
 
+    started = time.perf_counter()
+    io.sink.AbstractPyReceiveModel.run_spk = worker.receive
     use_state_exponents(hdf5)
     net = hdf5.Network(net_config=path, spike_exp=0)
     source = io.source.RingBuffer(data=np.ascontiguousarray(x.T.astype(np.int32)))
     source.s_out.connect(net.in_layer.neuron.a_in)  # netx never wires the port of its input block
-    sinks = []
-    for layer in net.layers:
-        sinks.append(io.sink.RingBuffer(shape=layer.out.shape, buffer=len(x)))
-        layer.out.connect(sinks[-1].a_in)
+    recorded = [worker.record(layer, len(x), np.int32) for layer in net.layers]
     try:
-        net.run(condition=RunSteps(len(x)), run_cfg=Loihi2SimCfg(select_tag="fixed_pt"))
+        settings = Loihi2SimCfg(select_tag="fixed_pt")
+        net.create_runtime(run_cfg=settings)
+        built = time.perf_counter()
+        net.run(condition=RunSteps(len(x)), run_cfg=settings)
+        ran = time.perf_counter()
     except RuntimeError as error:
         raise RuntimeError(worker.reason(net) or str(error)) from error
-    messages = {f"layer{i}": sink.data.get().T.astype(np.int64) for i, sink in enumerate(sinks)}
     net.stop()
-    return messages
+    result = {"build_s": built - started, "run_s": ran - built}
+    for i, messages in enumerate(recorded):
+        result[f"layer{i}"] = messages.transpose(0, *range(messages.ndim - 1, 0, -1))  # [S, C, H, W]
+    return result
 
 
 def answer(job):

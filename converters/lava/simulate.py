@@ -5,11 +5,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
+from snnfer.converters.lava.comparison import LayerComparison, RunComparison, compare_layer
 from snnfer.converters.lava.launch import run_worker
 from snnfer.converters.lava.netx import read_netx
 from snnfer.converters.loihi.graph import IntegerGraph
@@ -38,61 +38,16 @@ class LavaResult:
 
 
 @dataclass(frozen=True)
-class Mismatch:
-    """Where two runs differ first in a layer: `layer`, `step` and `sample` from 0, and index of the neuron."""
-
-    layer: str
-    step: int
-    sample: int
-    neuron: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class LayerComparison:
-    """One layer in both runs.
+class Comparison(RunComparison):
+    """The integer twin of a netx file beside lava.
 
     Args:
-        name: Name of the layer.
-        n_values: Neurons times steps times samples.
-        n_spikes: Spikes of the twin.
-        n_mismatches: Values that differ.
-        first: The first of them; None where there is none.
-    """
-
-    name: str
-    n_values: int
-    n_spikes: int
-    n_mismatches: int
-    first: Mismatch | None
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """The integer twin beside lava.
-
-    Args:
-        layers: In the order of computation.
         twin: The twin's run.
         lava: Lava's run.
-        twin_s: Time of the twin's run, in seconds.
-        n_frames: Frames of all samples: T times N.
     """
 
-    layers: tuple[LayerComparison, ...]
     twin: TwinResult
     lava: LavaResult
-    twin_s: float
-    n_frames: int
-
-    @property
-    def n_mismatches(self) -> int:
-        """Values that differ in any layer."""
-        return sum(layer.n_mismatches for layer in self.layers)
-
-    @property
-    def first(self) -> Mismatch | None:
-        """First mismatch of the first layer that has one: later ones may follow from it."""
-        return next((layer.first for layer in self.layers if layer.first), None)
 
     def lava_scores(self, lengths: torch.Tensor | None = None) -> torch.Tensor:
         """Mean votes ``[N, n_classes]`` of lava's spikes; see `TwinResult.scores`."""
@@ -100,51 +55,14 @@ class Comparison:
         spikes = replace(last, spikes=self.lava.spikes[last.name])
         return replace(self.twin, layers=(*self.twin.layers[:-1], spikes)).scores(lengths)
 
-    def table(self) -> str:
-        """One line per layer, then the verdict and the speed of both."""
-        width = max(len("layer"), *(len(layer.name) for layer in self.layers))
-        lines = [f"{'layer':<{width}} {'neurons x steps':>16} {'spikes':>12} {'mismatches':>12}"]
-        for layer in self.layers:
-            lines.append(f"{layer.name:<{width}} {layer.n_values:>16,} {layer.n_spikes:>12,} {layer.n_mismatches:>12,}")
-        return "\n".join([*lines, self.verdict(), self.speed()])
-
-    def verdict(self) -> str:
-        """Zero mismatches, or where the first one is."""
-        if self.first is None:
-            return "lava and the twin agree in every spike of every layer"
-        first = self.first
-        return (
-            f"lava and the twin differ in {self.n_mismatches:,} values, first in layer '{first.layer}' at step "
-            f"{first.step} of sample {first.sample}, neuron {list(first.neuron)}"
-        )
-
-    def speed(self) -> str:
-        """Frames per second of both."""
-        twin, lava = self.n_frames / self.twin_s, self.n_frames / self.lava.run_s
-        return (
-            f"twin {twin:,.0f} frames per second, lava {lava:,.1f} (and {self.lava.build_s:.1f} s to build): "
-            f"{twin / lava:,.0f} times faster"
-        )
-
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        layers = [
-            {"name": layer.name, "values": layer.n_values, "spikes": layer.n_spikes, "mismatches": layer.n_mismatches}
-            for layer in self.layers
-        ]
-        return {
-            "layers": layers,
-            "mismatches": self.n_mismatches,
-            "verdict": self.verdict(),
-            "frames": self.n_frames,
-            "twin_s": self.twin_s,
-            "lava_build_s": self.lava.build_s,
-            "lava_run_s": self.lava.run_s,
-        }
-
 
 def run_lava(
-    path: str | os.PathLike[str], x: torch.Tensor, *, layers: Sequence[str] = (), graded: bool = False
+    path: str | os.PathLike[str],
+    x: torch.Tensor,
+    *,
+    layers: Sequence[str] = (),
+    graded: bool = False,
+    graph: IntegerGraph | None = None,
 ) -> LavaResult:
     """Simulate a netx file with lava (``Loihi2SimCfg``, ``fixed_pt``), every sample from rest.
 
@@ -156,6 +74,7 @@ def run_lava(
         x: Input ``[T, N, *input_shape]``, as for `run_twin`.
         layers: Names of the layers to record; none for all.
         graded: Whether the input carries whole numbers of 8 bits instead of spikes.
+        graph: What `read_netx` gave for the file; read where None.
 
     Raises:
         ExportError: the file cannot be run (`read_netx`), or lava failed.
@@ -163,7 +82,7 @@ def run_lava(
         ShapeError: the input does not fit.
         ConfigError: an unknown layer.
     """
-    graph = read_netx(path)
+    graph = read_netx(path) if graph is None else graph
     frames = prepare_input(graph, x.cpu(), graded=graded).to(torch.uint8).numpy()
     names = [layer.name for layer in graph.layers]
     for name in layers:
@@ -181,19 +100,22 @@ def run_lava(
     return LavaResult(spikes, int(arrays["n_steps"]), float(arrays["build_s"]), float(arrays["run_s"]))
 
 
-def compare(path: str | os.PathLike[str], x: torch.Tensor, *, graded: bool = False) -> Comparison:
+def compare(
+    path: str | os.PathLike[str], x: torch.Tensor, *, graded: bool = False, graph: IntegerGraph | None = None
+) -> Comparison:
     """Run a netx file with the integer twin and with lava, and compare every spike of every layer.
 
     Args:
         path: The file.
         x: Input ``[T, N, *input_shape]``.
         graded: Whether the input carries whole numbers of 8 bits instead of spikes.
+        graph: What `read_netx` gave for the file; read where None.
 
     Raises:
         SnnferError: as `run_lava` and `run_twin`.
     """
-    graph = read_netx(path)
-    lava = run_lava(path, x, graded=graded)
+    graph = read_netx(path) if graph is None else graph
+    lava = run_lava(path, x, graded=graded, graph=graph)
     started = time.perf_counter()
     twin = run_twin(graph, x, graded=graded)
     twin_s = time.perf_counter() - started
@@ -203,20 +125,21 @@ def compare(path: str | os.PathLike[str], x: torch.Tensor, *, graded: bool = Fal
 def compare_runs(graph: IntegerGraph, twin: TwinResult, lava: LavaResult, *, twin_s: float) -> Comparison:
     """Compare two runs that recorded every layer of `graph`."""
     layers = tuple(_compare_layer(layer.name, twin[layer.name].spikes, lava.spikes) for layer in graph.layers)
-    return Comparison(layers, twin, lava, twin_s, twin.n_steps * twin.n_samples)
+    return Comparison(
+        layers,
+        n_frames=twin.n_steps * twin.n_samples,
+        twin_s=twin_s,
+        lava_build_s=lava.build_s,
+        lava_run_s=lava.run_s,
+        twin=twin,
+        lava=lava,
+    )
 
 
 def _compare_layer(name: str, expected: torch.Tensor | None, found: dict[str, torch.Tensor]) -> LayerComparison:
     if expected is None or name not in found:
         raise ConfigError(f"the spikes of layer '{name}' were not recorded", fix='pass record="all"')
-    differs = expected.cpu() != found[name]
-    n_mismatches = int(differs.count_nonzero())
-    first = None
-    if n_mismatches:
-        step = int(differs.flatten(1).any(1).int().argmax())
-        sample, *neuron = differs[step].nonzero()[0].tolist()
-        first = Mismatch(name, step, sample, tuple(neuron))
-    return LayerComparison(name, differs.numel(), int(expected.count_nonzero()), n_mismatches, first)
+    return compare_layer(name, expected, found[name])
 
 
 def _spikes(arrays: dict[str, np.ndarray], number: int) -> torch.Tensor:

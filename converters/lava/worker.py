@@ -86,15 +86,16 @@ def _repair_reshape():
     ports.ReshapePort.get_transform_func_bwd = lambda self: lambda x: np.reshape(x, tuple(self.old_shape))
 
 
-def record(block, n_steps):
-    """Spikes ``[n_steps, *shape]`` of a block, in memory that lava's processes share with this one.
+def record(block, n_steps, dtype: type = np.uint8):
+    """Spikes, or messages of another `dtype`, ``[n_steps, *shape]`` of a block, in memory that all processes share.
 
     Reading a sink through lava's channels takes 20 us per value: hours for all layers of a network.
     """
     from lava.proc.io import sink  # pyright: ignore[reportMissingImports]
 
     shape = block.out.shape
-    spikes = np.frombuffer(mmap.mmap(-1, int(np.prod(shape)) * n_steps), np.uint8).reshape(n_steps, *shape)
+    n_bytes = int(np.prod(shape)) * n_steps * np.dtype(dtype).itemsize
+    spikes = np.frombuffer(mmap.mmap(-1, n_bytes), dtype).reshape(n_steps, *shape)
     ring = sink.RingBuffer(shape=shape, buffer=1)
     ring.proc_params["spikes"] = spikes
     block.out.connect(ring.a_in)
@@ -103,7 +104,8 @@ def record(block, n_steps):
 
 def receive(model):
     """Instead of the sink's own storing; lava forks, so the pages of ``spikes`` stay shared."""
-    model.proc_params["spikes"][model.time_step - 1] = model.a_in.recv() != 0
+    spikes, received = model.proc_params["spikes"], model.a_in.recv()
+    spikes[model.time_step - 1] = received != 0 if spikes.dtype == np.uint8 else received
 
 
 def simulate(path, x, layers, message_bits):

@@ -1,6 +1,7 @@
-"""``snnfer simulate``: run an exported network, on the integer twin or on lava."""
+"""``snnfer simulate``: run an exported file, on the integer twin or on lava."""
 
 import argparse
+import math
 from typing import Any
 
 from snnfer.cli._export_input import add_data_arguments
@@ -15,12 +16,15 @@ def add_commands(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser(
         "simulate",
         help="run an exported network on the integer twin or on lava",
-        description="Runs a netx file on clips that the model was not trained on. The twin computes what a chip does, "
-        "bit for bit; the engine lava runs Intel's own fixed-point simulator as well and compares every spike of every "
-        "layer: zero mismatches, or the layer and the step of the first one (exit code 1).",
+        description="Runs a netx or sigma-delta file on clips that the model was not trained on. The twin computes "
+        "what a chip does, bit for bit; the engine lava runs Intel's own fixed-point simulator as well and compares "
+        "every spike or message of every layer: zero mismatches, or the layer and the step of the first one (exit "
+        "code 1).",
     )
-    parser.add_argument("net", nargs="?", help="netx file made by 'snnfer export lava'")
+    parser.add_argument("net", nargs="?",
+                        help="file made by 'snnfer export lava' or 'snnfer convert --method sigma-delta'")  # fmt: skip
     add_data_arguments(parser)
+    parser.add_argument("--steps", type=int, metavar="N", help="first steps of each clip (default: all)")
     parser.add_argument("--engine", choices=("twin", "lava"), default="twin", help="simulator (default: twin)")
     parser.add_argument("--json", metavar="FILE", help="write the result as JSON")
     parser.add_argument("--setup-lava", action="store_true",
@@ -45,6 +49,8 @@ def simulate(args: argparse.Namespace) -> int:
         raise ConfigError("no file to simulate", fix="name a netx file, or give --setup-lava alone")
     if args.data is None:
         raise ConfigError("no --data", expected="a data set to run the network on", fix="add --data DIR")
+    if args.steps is not None and args.steps < 1:
+        raise ConfigError(f"--steps {args.steps}", expected="a number above 0")
     values, code = run_engine(args)
     if args.json:
         write_json(args.json, values)
@@ -54,19 +60,50 @@ def simulate(args: argparse.Namespace) -> int:
 
 def run_engine(args: argparse.Namespace) -> tuple[dict[str, Any], int]:
     """Run and print; returns values for JSON and the exit code."""
-    from snnfer.cli._export_input import load_clips
-    from snnfer.cli._netx_metadata import source_of
+    from snnfer.cli._simulate_sigma_delta import run_sigma_delta_file
     from snnfer.converters.lava.environment import find_lava_python
-    from snnfer.converters.lava.netx import read_netx
+    from snnfer.converters.lava.netx import read_certificate, read_netx
+    from snnfer.converters.lava.sigma_delta_file import is_sigma_delta
 
     if args.engine == "lava":
         find_lava_python()  # says at once that there is none
+    if is_sigma_delta(args.net):
+        return run_sigma_delta_file(args)
     graph = read_netx(args.net)
-    clips = load_clips(source_of(graph.metadata, args.net), args.data, n_clips=args.clips)
-    n_clips, steps = clips.x.shape[1], clips.x.shape[0]
-    print(f"{args.net}: {len(graph.layers)} layers, {n_clips} clips of {', '.join(clips.subjects)}, {steps} steps each")
+    clips = read_for_file(args, graph)
+    print_certificate(read_certificate(args.net))
     graded = bool(graph.metadata.get("message_bits"))
     return (run_lava if args.engine == "lava" else run_twin)(args, graph, clips, graded)
+
+
+def read_for_file(args: argparse.Namespace, graph: Any) -> Any:
+    """The clips that a file is run on; says which."""
+    import dataclasses
+
+    from snnfer.cli._export_input import load_clips
+    from snnfer.cli._netx_metadata import source_of
+
+    clips = load_clips(source_of(graph.metadata, args.net), args.data, n_clips=args.clips)
+    if args.steps is not None:
+        clips = dataclasses.replace(clips, x=clips.x[: args.steps], lengths=clips.lengths.clamp(max=args.steps))
+    steps, n_clips = clips.x.shape[:2]
+    print(f"{args.net}: {len(graph.layers)} layers, {n_clips} clips of {', '.join(clips.subjects)}, {steps} steps each")
+    return clips
+
+
+def print_certificate(certificate: Any) -> None:
+    """One line of what the file says of itself: accuracies, on what."""
+    if not certificate:
+        print("certificate: none in the file")
+        return
+    is_clips = "accuracy_float" in certificate
+    names = ("ann_accuracy", "accuracy", "agreement")
+    if is_clips:
+        names = ("accuracy_float", "accuracy_integer", "same_prediction")
+    values = dict(zip(("float", "integer", "same prediction"), map(certificate.get, names), strict=True))
+    parts = [f"{word} {value:.1%}" for word, value in values.items() if value is not None]
+    number = f"{certificate['n_samples']} clips" if is_clips else f"{certificate['n_evaluation']} images"
+    print(f"certificate of {number}: {', '.join(parts)}")
 
 
 def run_twin(args: argparse.Namespace, graph: Any, clips: Any, graded: bool) -> tuple[dict[str, Any], int]:
@@ -103,7 +140,7 @@ def run_lava(args: argparse.Namespace, graph: Any, clips: Any, graded: bool) -> 
     from snnfer.converters.lava.simulate import compare
 
     check_memory(graph, clips)
-    result = compare(args.net, clips.x, graded=graded)
+    result = compare(args.net, clips.x, graded=graded, graph=graph)
     print(result.table())
     twin = accuracy(result.twin.scores(clips.lengths), clips.labels)
     lava = accuracy(result.lava_scores(clips.lengths), clips.labels)
@@ -112,10 +149,10 @@ def run_lava(args: argparse.Namespace, graph: Any, clips: Any, graded: bool) -> 
     return values, int(result.first is not None)
 
 
-def check_memory(graph: Any, clips: Any) -> None:
-    """Raise `ConfigError` where the spikes of all layers do not fit into memory."""
+def check_memory(graph: Any, clips: Any, *, value_bytes: int = 1) -> None:
+    """Raise `ConfigError` where what all layers send, `value_bytes` each, does not fit into memory."""
     n_steps, n_clips = clips.x.shape[:2]
-    per_clip = n_steps * sum(layer.n_neurons for layer in graph.layers)
+    per_clip = n_steps * value_bytes * sum(math.prod(layer.shape) for layer in graph.layers)
     if per_clip * n_clips > MEMORY:
         raise ConfigError(
             f"{n_clips} clips make {per_clip * n_clips / 2**30:.1f} GB of spikes to compare",

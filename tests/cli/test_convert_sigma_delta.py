@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import h5py
 import pytest
 import torch
 
@@ -10,6 +11,7 @@ from snnfer import create_model, load_model
 from snnfer.cli import main as cli
 from snnfer.cli._export_input import load_clips, load_exported
 from snnfer.converters.lava.sigma_delta_file import read_sigma_delta, read_sigma_delta_certificate
+from snnfer.converters.loihi.sigma_delta_twin import run_sigma_delta
 from snnfer.datasets import ClipInput
 from snnfer.training.checkpoint import TrainedModel, save_model
 
@@ -66,6 +68,61 @@ def test_file_report_and_folder_hold_the_same(converted):
     assert read_sigma_delta_certificate(converted / "network.net") == report == trained.training["conversion"]
     assert [layer["name"] for layer in report["layers"]] == [layer.name for layer in graph.layers]
     assert "cleo" in report["measured_on"]
+
+
+def test_the_twin_of_the_file(converted, module_toy_manifest, tmp_path, capsys):
+    path, report = converted / "network.net", tmp_path / "r.json"
+    assert run("simulate", path, "--data", module_toy_manifest, "--json", report) == 0
+    out, values = capsys.readouterr().out, json.loads(report.read_text())
+    clips = load_clips(load_exported(str(converted)), str(module_toy_manifest))
+    held = clips.x.clone()
+    for sample, length in enumerate(clips.lengths.tolist()):
+        held[length:, sample] = held[length - 1, sample]
+    wanted = run_sigma_delta(read_sigma_delta(path), held, mode="free_running", record=True)
+    assert [layer["messages"] for layer in values["layers"]] == [int(m.count_nonzero()) for m in wanted.messages]
+    assert values["layers"][0]["neurons"] == 3 * 16 * 16
+    assert values["layers"][1]["synaptic_operations"] > 0
+    means = torch.stack([wanted.output[:n, i].mean(0) for i, n in enumerate(clips.lengths.tolist())])
+    assert values["accuracy"] == pytest.approx(float((means.argmax(1) == clips.labels).double().mean()))
+    certificate = read_sigma_delta_certificate(path)
+    assert certificate is not None
+    assert f"certificate of {certificate['n_evaluation']} images: float {certificate['ann_accuracy']:.1%}" in out
+    assert "6 clips of cleo, 8 steps each" in out
+    assert run("simulate", path, "--data", module_toy_manifest, "--clips", 2, "--steps", 3) == 0
+    assert "2 clips of cleo, 3 steps each" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("lava")
+def test_lava_and_the_twin_send_the_same_messages(converted, module_toy_manifest, tmp_path, capsys):
+    command = ("simulate", converted / "network.net", "--data", module_toy_manifest, "--engine", "lava")
+    assert run(*command, "--clips", 1, "--steps", 2, "--json", tmp_path / "r.json") == 0
+    out, values = capsys.readouterr().out, json.loads((tmp_path / "r.json").read_text())
+    assert "lava and the twin agree in every message of every layer" in out
+    assert (values["mismatches"], values["frames"]) == (0, 2)
+    assert all(layer["messages"] for layer in values["layers"])
+    assert values["accuracy_lava"] == values["accuracy_twin"]
+
+
+def test_bad_files_are_one_sentence(converted, module_toy_manifest, tmp_path, capsys):
+    whole = (converted / "network.net").read_bytes()
+    (tmp_path / "half.net").write_bytes(whole[: len(whole) // 2])
+    with_other_names = tmp_path / "renamed.net"
+    with_other_names.write_bytes(whole)
+    file: Any
+    with h5py.File(with_other_names, "r+") as file:
+        own = json.loads(file["snnfer"][()])
+        del file["snnfer"], own["metadata"]["class_names"]
+        file["snnfer"] = json.dumps(own)
+    for arguments, words in (
+        ((tmp_path / "half.net", "--data", module_toy_manifest), "cannot be read as HDF5"),
+        ((with_other_names, "--data", module_toy_manifest), "does not say how clips become its input"),
+        ((converted / "network.net", "--data", module_toy_manifest, "--steps", 0), "--steps 0"),
+        ((converted / "network.net", "--data", module_toy_manifest, "--clips", 0), "0 clips"),
+    ):
+        assert run("simulate", *arguments) == 2
+        error = capsys.readouterr().err
+        assert words in error
+        assert error.count("\n") == 1
 
 
 def test_pictures_are_refused(source, module_toy_manifest, tmp_path, capsys):

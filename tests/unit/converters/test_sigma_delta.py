@@ -1,15 +1,17 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from snnfer.converters.lava.direct import run_sigma_delta_lava
-from snnfer.converters.lava.environment import find_lava_python
+from snnfer.converters.lava.sigma_delta_compare import compare_sigma_delta
 from snnfer.converters.lava.sigma_delta_file import read_sigma_delta, write_sigma_delta
 from snnfer.converters.loihi.sigma_delta import SigmaDeltaGraph, SigmaDeltaLayer, sigma_delta
 from snnfer.converters.loihi.sigma_delta_report import SigmaDeltaEncoder, report_sigma_delta
 from snnfer.converters.loihi.sigma_delta_twin import run_sigma_delta
-from snnfer.errors import ConfigError, ConversionError, ExportError, MissingExtraError, ShapeError, SnnferError
+from snnfer.errors import ConfigError, ConversionError, ExportError, ShapeError, SnnferError
 from snnfer.models import UNetEncoder, create_model
 
 
@@ -259,16 +261,33 @@ def test_what_cannot_be_converted_is_refused():
     refused(model, torch.rand(2, 2, 2, 16, 16), "the network spikes already")
 
 
+@pytest.mark.usefixtures("lava")
+def test_the_first_difference_between_lava_and_the_twin_is_found(tmp_path):
+    clip = make_clip(n_steps=2, n_samples=2)
+    graph = sigma_delta(make_encoder(width=2), calibration=clip)
+    write_sigma_delta(graph, tmp_path / "encoder.net")
+    bias = graph.layers[2].bias.copy()
+    bias[5] += 100
+    layers = list(graph.layers)
+    layers[2] = dataclasses.replace(layers[2], bias=bias)
+    other = dataclasses.replace(graph, layers=tuple(layers))
+    result = compare_sigma_delta(tmp_path / "encoder.net", clip, graph=other)
+    assert [bool(layer.n_mismatches) for layer in result.layers[:3]] == [False] * 3
+    assert result.layers[3].n_mismatches > 0
+    assert result.first is not None
+    assert (result.first.layer, result.first.step, result.first.neuron[0]) == (graph.layers[2].name, 0, 5)
+    assert f"first in layer '{graph.layers[2].name}' at step 0" in result.verdict()
+    wanted = run_sigma_delta(graph, clip, mode="free_running").output
+    assert torch.equal(result.lava_output, wanted), "what lava gives is that of the file"
+
+
 @pytest.mark.parametrize("state_exp", ["per_layer", pytest.param("netx", marks=pytest.mark.slow)])
+@pytest.mark.usefixtures("lava")
 def test_lava_sends_the_same_messages(tmp_path, state_exp):
-    try:
-        find_lava_python()
-    except MissingExtraError as error:
-        pytest.skip(str(error))
     clip = make_clip(n_steps=3, n_samples=1)
     graph = sigma_delta(make_encoder(width=2), calibration=clip, state_exp=state_exp, threshold=0.01)
     write_sigma_delta(graph, tmp_path / "encoder.net")
-    lava = run_sigma_delta_lava(tmp_path / "encoder.net", clip)
+    lava = run_sigma_delta_lava(tmp_path / "encoder.net", clip).messages
     twin = run_sigma_delta(graph, clip, mode="free_running", record=True).messages
     assert [int((a != b).sum()) for a, b in zip(lava, twin, strict=True)] == [0] * 5
     assert all(message.count_nonzero() for message in lava)
