@@ -26,13 +26,14 @@ PUBLISHED: dict[str, dict[str, Any]] = {
 _ENCODER_RATE = 1e-5  # of a transferred encoder, beside 1e-4 for the rest
 
 
-def read_settings(args: argparse.Namespace, generator: Any = None) -> Any:
-    """The settings of data, windows, training and model: the paper's, then those of the generator, then ``--set``."""
+def read_settings(args: argparse.Namespace, generator: Any = None, start: Any = None) -> Any:
+    """The settings of data, windows, training and model: the paper's, those of the network to start from, ``--set``."""
     from dataclasses import field, make_dataclass
 
-    from snnfer._config import apply_overrides, build_config
+    from snnfer._config import apply_overrides, build_config, merge
     from snnfer.benchmark.config import DataConfig
     from snnfer.benchmark.windows import WindowConfig
+    from snnfer.cli._train_start import settings_of
     from snnfer.models import model_task
     from snnfer.training import ReconstructionConfig, TrainConfig
 
@@ -59,6 +60,10 @@ def read_settings(args: argparse.Namespace, generator: Any = None) -> Any:
         }
         values["train"]["encoder_learning_rate"] = _ENCODER_RATE
         values["model"] = {"width": generator.model.config["width"]}
+    if start is not None:
+        values = merge(values, settings_of(start))
+    if args.quantize != "none":
+        values["train"] |= {"quantize": args.quantize} | ({} if start is None else {"quantized_share": 1.0})
     result: Any = build_config(settings, apply_overrides(values, args.overrides), source="--set")
     if recipe is TrainConfig:
         result.train.check_modality(args.modality)
@@ -86,18 +91,19 @@ def load_generator(args: argparse.Namespace) -> Any:
     return generator
 
 
-def check_unseen(generator: Any, data: Any, hold_out: Sequence[str]) -> None:
-    """Raise `ProtocolError` if the generator was trained on subjects of `data` that are to be tested."""
+def check_unseen(network: Any, data: Any, hold_out: Sequence[str], *, name: str = "generator") -> None:
+    """Raise `ProtocolError` if a trained network has seen subjects of `data` that are to be tested."""
     from snnfer.errors import ProtocolError
 
-    record = generator.training
-    seen = set(hold_out) & set(record.get("train_subjects", ())) if record.get("data") == data.name else set()
+    record = network.training
+    trained_on = {*record.get("train_subjects", ()), *record.get("validation_subjects", ())}
+    seen = set(hold_out) & trained_on if record.get("data") == data.name else set()
     if seen:
         subjects = ", ".join(sorted(seen))
         raise ProtocolError(
-            f"the generator was trained on the held-out subjects {subjects}",
-            expected="an encoder that never saw them",
-            fix="train the generator with the same --hold-out",
+            f"the {name} was trained on the held-out subjects {subjects}",
+            expected="one that never saw them",
+            fix=f"train the {name} with the same --hold-out",
         )
 
 
@@ -154,6 +160,7 @@ def settings_hash(settings: Any, args: argparse.Namespace, train_subjects: Seque
     from snnfer._config import to_dict
     from snnfer._files import hash_file, hash_value
 
-    encoder = hash_file(Path(args.encoder) / "model.safetensors") if args.encoder else ""
-    identity = [to_dict(settings), args.model, args.modality, args.target, args.seed, list(train_subjects), encoder]
+    given = args.encoder or args.init
+    weights = hash_file(Path(given) / "model.safetensors") if given else ""
+    identity = [to_dict(settings), args.model, args.modality, args.target, args.seed, list(train_subjects), weights]
     return hash_value(identity, length=8)

@@ -97,6 +97,7 @@ def train_network(
         CheckpointError: the checkpoint is damaged or belongs to another network.
         ConfigError: the recipe needs an encoder or details that the model does not have, or changes colours of samples
             without.
+        ConversionError, ExportError: the recipe quantises a network that no chip can have.
         DatasetError: a class that is to be weighted has no training sample.
         SnnferError: the loss is no longer a number.
     """
@@ -124,6 +125,8 @@ def train_network(
         class_names=samples.data.class_names,
     )
     training = {"data": samples.data.name, "seed": seed, **(record or {})}
+    if config.quantize != "none":
+        training["quantize"] = config.quantize
     return TrainedModel(network, samples.input, samples.data.class_names, mean, std, training)
 
 

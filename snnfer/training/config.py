@@ -1,5 +1,6 @@
 """Settings of one training run."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -65,6 +66,10 @@ class TrainConfig:
         hue_jitter: Its hue turns by up to this share of the colour circle both ways; 0 to 0.5.
         erasing: Probability that a rectangle of a training clip is painted over with its mean.
         erasing_scale: Smallest and largest share of the image that it covers.
+        quantize: ``loihi`` ends the training with the integers that the network will have on such a chip, and with the
+            stored statistics of its normalisation, see `snnfer.converters.loihi.fake_quantise.FakeQuantiser`. A best
+            epoch is then chosen by the integers.
+        quantized_share: Share of the epochs, the last ones, that do so; 1 to fine-tune a network that is trained.
 
     References:
         Mastropasqua et al., "Exploring Spatial-Temporal Dynamics in Event-based Facial Micro-Expression Analysis",
@@ -110,6 +115,8 @@ class TrainConfig:
     hue_jitter: float = added(0.0)
     erasing: float = added(0.0)
     erasing_scale: tuple[float, float] = added((0.02, 0.25))
+    quantize: Literal["none", "loihi"] = added("none")
+    quantized_share: float = added(0.2)
 
     def __post_init__(self) -> None:
         _check_positive(self, "epochs", "batch_size", "learning_rate", "gamma", "step_every", "accumulate", "devices")
@@ -123,6 +130,7 @@ class TrainConfig:
         self._check_augmentation()
         self._check_steps()
         self._check_loss()
+        self._check_quantisation()
         if self.n_validation_subjects < 1:
             raise ConfigError("train.n_validation_subjects is below 1", fix="use train.selection=last_epoch instead")
 
@@ -181,6 +189,23 @@ class TrainConfig:
                     expected="the loss that it belongs to",
                     fix="set train.loss=cross_entropy",
                 )
+
+    def _check_quantisation(self) -> None:
+        if not 0 < self.quantized_share <= 1:
+            raise ConfigError(f"train.quantized_share = {self.quantized_share}", expected="above 0, at most 1")
+        if self.quantize != "none" and self.precision != "32-true":
+            raise ConfigError(
+                f"train.quantize = {self.quantize} with train.precision = {self.precision}",
+                expected="32-true: half precision would round the integers once more",
+                fix="leave train.precision out",
+            )
+
+    @property
+    def first_quantized_epoch(self) -> int:
+        """The first epoch, from 0, that computes with integers; `epochs` where none does."""
+        if self.quantize == "none":
+            return self.epochs
+        return self.epochs - math.ceil(self.quantized_share * self.epochs - 1e-9)
 
     @property
     def validation_subjects(self) -> int:

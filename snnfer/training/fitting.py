@@ -52,6 +52,7 @@ def fit(
     Raises:
         CheckpointError: the checkpoint is damaged or belongs to another network.
         ConfigError: the recipe needs an encoder or details that `model` does not have.
+        ConversionError, ExportError: the recipe quantises a network that no chip can have.
         DatasetError: a class that is to be weighted has no training sample.
         SnnferError: the loss is no longer a number.
     """

@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from snnfer.converters.loihi.fake_quantise import FakeQuantiser
 from snnfer.errors import ConfigError
 from snnfer.training.augmentation import random_erasing, random_flip, random_rotation, random_shift
 from snnfer.training.centers import CenterBank
@@ -42,6 +43,7 @@ class ClipClassifier(lightning.LightningModule):
 
     Raises:
         ConfigError: the recipe names an encoder that `model` does not have.
+        ConversionError, ExportError: the recipe quantises a network that no chip can have.
     """
 
     class_weights: torch.Tensor | None
@@ -65,21 +67,23 @@ class ClipClassifier(lightning.LightningModule):
         self.centers = centers
         self._first_pass = True
         self._encoder = find_encoder(model, config)
+        self._quantiser = None if config.quantize == "none" else FakeQuantiser(model)
         if config.encoder_learning_rate == 0:
             self._encoder.requires_grad_(False)
 
     def forward(self, x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """Scores ``[N, K]`` of raw input ``[T, N, C, H, W]``."""
-        return self.model(normalise(x, self.mean, self.std), lengths=lengths)
+        network = self._quantiser if self._quantiser and self._is_quantised() else self.model
+        return network(normalise(x, self.mean, self.std), lengths=lengths)
 
     def on_train_epoch_start(self) -> None:
         """Set this epoch's learning rates, and keep frozen normalisation out of training mode."""
         if self.config.schedule != "onecycle":
             self._set_rates(lambda start: learning_rate(self.config, self.current_epoch, start=start))
-        if self.config.freeze_norm:
-            for part in self._encoder.modules():
-                if isinstance(part, _BatchNorm):
-                    part.eval()
+        frozen = self._encoder if self.config.freeze_norm else torch.nn.Module()
+        for part in (self.model if self._is_quantised() else frozen).modules():
+            if isinstance(part, _BatchNorm):
+                part.eval()
 
     def on_train_batch_start(self, batch: Batch, batch_index: int) -> None:
         """Set this step's learning rates, where they change within an epoch."""
@@ -131,6 +135,11 @@ class ClipClassifier(lightning.LightningModule):
         if config.encoder_learning_rate:
             groups.append({"params": list(self._encoder.parameters()), "lr": config.encoder_learning_rate})
         return make_optimizer(groups, config)
+
+    def _is_quantised(self) -> bool:
+        """Whether to compute with integers: where the recipe does so, and always to choose among epochs."""
+        recipe = self.config
+        return recipe.quantize != "none" and (not self.training or self.current_epoch >= recipe.first_quantized_epoch)
 
     def _two_passes(self, optimizer: Any, closure: Callable[[], Any]) -> Any:
         def one_pass() -> Any:
