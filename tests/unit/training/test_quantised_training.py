@@ -82,6 +82,7 @@ def test_one_step_of_sgd_by_hand(clips, tmp_path):
     torch.nn.functional.mse_loss(model(x), torch.nn.functional.one_hot(labels, 3).float()).backward()
     moved = 0
     for name, parameter in model.named_parameters():
+        assert parameter.grad is not None
         expected = before[name] - 0.1 * parameter.grad
         moved += int(not torch.equal(expected, before[name]))
         torch.testing.assert_close(trained.model.get_parameter(name).detach(), expected, atol=1e-6, rtol=1e-4)
