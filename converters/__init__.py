@@ -1,4 +1,4 @@
-"""From a trained network to a graph of a neuromorphic chip, to NIR, or to a spiking network."""
+"""From a trained network to a graph of a neuromorphic chip, NIR, a spiking network, or a network of another library."""
 
 from snnfer.converters.ann_to_snn import ConversionReport, ann_to_snn
 from snnfer.converters.certificate import Certificate, certify

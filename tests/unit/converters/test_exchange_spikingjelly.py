@@ -361,6 +361,13 @@ def test_shared_layers_and_shortcuts_are_refused():
     with pytest.raises(ConversionError, match="does not read the layer before it alone"):
         from_spikingjelly(nn.Sequential(Shortcut()))
 
+    class Mean(Shortcut):
+        def forward(self, x):
+            return self.fc(x).mean(0)
+
+    with pytest.raises(ConversionError, match="'mean' calls mean; expected modules, and flatten"):
+        from_spikingjelly(Mean())
+
 
 def test_a_start_that_is_not_rest_is_refused():
     node = neuron.IFNode(surrogate_function=surrogate.ATan())
