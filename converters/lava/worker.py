@@ -27,6 +27,7 @@ def prepare_lava():
     _make_defaults_hashable()
     _stand_in_for_slayer()
     _repair_reshape()
+    _widen_groups()
 
 
 def _tolerate_start_method():
@@ -84,6 +85,14 @@ def _repair_reshape():
 
     ports.ReshapePort.get_transform_func_fwd = lambda self: lambda x: np.reshape(x, tuple(self.shape))
     ports.ReshapePort.get_transform_func_bwd = lambda self: lambda x: np.reshape(x, tuple(self.old_shape))
+
+
+def _widen_groups():
+    """lava keeps the groups of a convolution in signed 8 bits, and numpy 2 divides no 128 channels by such a number."""
+    from lava.magma.core.model.py.type import LavaPyType  # pyright: ignore[reportMissingImports]
+    from lava.proc.conv.models import AbstractPyConvModel  # pyright: ignore[reportMissingImports]
+
+    AbstractPyConvModel.groups = LavaPyType(np.ndarray, np.int32, precision=8)
 
 
 def record(block, n_steps, dtype: type = np.uint8):

@@ -281,6 +281,23 @@ def test_the_first_difference_between_lava_and_the_twin_is_found(tmp_path):
     assert torch.equal(result.lava_output, wanted), "what lava gives is that of the file"
 
 
+@pytest.mark.usefixtures("lava")
+def test_lava_runs_more_channels_than_8_bits_count(tmp_path):
+    generator = np.random.default_rng(0)
+
+    def make(name, shape, **settings):
+        weight = generator.integers(-60, 60, shape) * 2
+        return SigmaDeltaLayer(name, "conv", weight, generator.integers(-9, 9, shape[0]), 0, 3, 1.0,
+                               (shape[0], 2, 2), input_pairs=0, paired_output=False, **settings)  # fmt: skip
+
+    layers = (make("wide", (130, 2, 1, 1)), make("depthwise", (130, 1, 3, 3), padding=(1, 1), groups=130))
+    graph = SigmaDeltaGraph(layers, (2, 2, 2), 10.0)
+    write_sigma_delta(graph, tmp_path / "wide.net")
+    result = compare_sigma_delta(tmp_path / "wide.net", torch.randn(2, 1, 2, 2, 2))
+    assert [layer.n_mismatches for layer in result.layers] == [0, 0, 0]
+    assert all(layer.n_spikes for layer in result.layers)
+
+
 @pytest.mark.parametrize("state_exp", ["per_layer", pytest.param("netx", marks=pytest.mark.slow)])
 @pytest.mark.usefixtures("lava")
 def test_lava_sends_the_same_messages(tmp_path, state_exp):
