@@ -6,51 +6,6 @@ from typing import Any
 
 from snnfer.errors import ConfigError, DatasetError
 
-
-@dataclasses.dataclass(frozen=True)
-class Reads:
-    """What a model reads, where its arguments do not say.
-
-    Args:
-        representation: Of events; empty for models of frames.
-        modality: As in `snnfer.datasets.ClipInput`.
-        n_steps: Steps of a sample; a model's own ``n_steps`` or ``n_windows`` goes first.
-        any_length: Whether it reads clips of any number of steps, whole.
-        slicing: How a clip is cut into steps.
-    """
-
-    representation: str = "count_frames"
-    modality: str = "events"
-    n_steps: int = 1
-    any_length: bool = False
-    slicing: str = "time"
-
-
-_TIE = Reads("tie")
-_FILM = Reads(n_steps=76, any_length=True)
-_GRAY = Reads("gray_frames", n_steps=16, slicing="uniform")
-_BINARY = Reads("binary_frames", n_steps=6, slicing="count")
-READS = {
-    "asynet_vgg13": Reads("ssr_histogram"),
-    "au_cnn3d": _FILM,
-    "au_snn": _FILM,
-    "c3d": _GRAY,
-    "cs3d": _GRAY,
-    "cs3d_factorized": _GRAY,
-    "cvae": Reads("polarity_image"),
-    "est_resnet34": Reads("est"),
-    "evtransfer": _TIE,
-    "evtransfer_lstm": _TIE,
-    "pix2pix": _TIE,
-    "poster_v2": Reads("", "rgb"),
-    "poster_var": Reads("", "rgb"),
-    "rgbd_fer": Reads("", "rgbd"),
-    "spiking_fer": _BINARY,
-    "spiking_fer_ann": _BINARY,
-    "vit_b16": _TIE,
-}
-"""Models whose arguments do not say what they read; a model that is not here reads counts if it has 2 channels."""
-
 N_CLIPS = 8
 """Clips of a data set unless ``--clips`` says another number."""
 
@@ -105,9 +60,11 @@ def create(args: argparse.Namespace, name: str) -> Any:
     return create_model(name, **given)
 
 
-def reads(config: dict[str, Any]) -> Reads:
-    """What the model of `config` reads."""
-    known = READS.get(config["name"]) or Reads("count_frames" if config["in_channels"] == 2 else "", "rgb")
+def reads(config: dict[str, Any]) -> Any:
+    """What the model of `config` reads, `snnfer.models.Reads`, with its own number of steps."""
+    from snnfer.models import model_reads
+
+    known = model_reads(config["name"])
     lstm = config.get("lstm", True)  # without it, models of windows read one
     n_steps = config.get("n_steps") or (config.get("n_windows") if lstm else 1) or known.n_steps
     return dataclasses.replace(known, n_steps=n_steps)
@@ -162,7 +119,7 @@ def _trained(args: argparse.Namespace) -> Profiled:
     trained = load_model(args.model)
     notes: list[str] = []
     config: Any = trained.model.config
-    samples = _read(args, trained.input, config, notes)
+    samples = _read(args, trained.input, config, notes, crop=trained.training.get("crop", ""))
     return Profiled(trained.model, [trained.normalise(x) for x in samples], notes)
 
 
@@ -172,16 +129,18 @@ def _clip_input(args: argparse.Namespace, config: dict[str, Any]) -> Any:
 
     what = reads(config)
     return ClipInput(
-        what.modality,  # type: ignore[arg-type]
+        what.modality,
         n_steps=args.steps or what.n_steps,
         size=tuple(config["size"]),
         representation=what.representation or "count_frames",
-        slicing=what.slicing,  # type: ignore[arg-type]
+        slicing=what.slicing,
     )
 
 
-def _read(args: argparse.Namespace, clip_input: Any, config: dict[str, Any], notes: list[str]) -> list[Any]:
-    """Raw samples ``[T, 1, C, H, W]``."""
+def _read(
+    args: argparse.Namespace, clip_input: Any, config: dict[str, Any], notes: list[str], *, crop: str = ""
+) -> list[Any]:
+    """Raw samples ``[T, 1, C, H, W]``; clips cropped as `crop` says, else to the boxes of the manifest."""
     if not args.data and not args.recording:
         x, what = random_input(args, config)
         notes.append(f"the input is {what} (--data or --recording gives a real one)")
@@ -194,17 +153,21 @@ def _read(args: argparse.Namespace, clip_input: Any, config: dict[str, Any], not
     what = reads(config)
     if args.steps:
         clip_input = dataclasses.replace(clip_input, n_steps=args.steps)
-    clips = _of_data(args, clip_input) if args.data else [_of_recording(args, clip_input)]
+    clips = _of_data(args, clip_input, crop) if args.data else [_of_recording(args, clip_input)]
     wanted = args.steps or (0 if what.any_length else what.n_steps)
     return [_middle(x, wanted, config["name"]) for x in clips]
 
 
-def _of_data(args: argparse.Namespace, clip_input: Any) -> list[Any]:
+def _of_data(args: argparse.Namespace, clip_input: Any, crop: str) -> list[Any]:
     """Valid steps of clips that lie evenly in a data set."""
+    from snnfer.benchmark.data import read_clips
     from snnfer.datasets import ArrayCache, ClipTensors, ManifestDataset, default_cache_dir
 
-    data = ManifestDataset.read(args.data, min_clips_per_subject=1)
-    tensors = ClipTensors(data.evenly(args.clips or N_CLIPS), clip_input, ArrayCache(default_cache_dir() / "tensors"))
+    data = ManifestDataset.read(args.data, min_clips_per_subject=1).evenly(args.clips or N_CLIPS)
+    if crop:
+        tensors = read_clips(data, clip_input, crop)
+    else:
+        tensors = ClipTensors(data, clip_input, ArrayCache(default_cache_dir() / "tensors"))
     return [x[:length, None].float() for x, _, length in (tensors[i] for i in range(len(tensors)))]
 
 

@@ -12,7 +12,8 @@ A reconstruction model maps ``[T, N, C, H, W]`` to frames: ``model.reconstruct(x
 
 from snnfer.models import evtransfer
 from snnfer.models._asynet_state import AsynetState
-from snnfer.models._registry import create_model, list_models, model_task, register_model
+from snnfer.models._reads import Reads
+from snnfer.models._registry import create_model, list_models, model_reads, model_task, register_model
 from snnfer.models.asynet import Asynet, asynet_vgg13
 from snnfer.models.au_cnn3d import AUCNN3d, au_cnn3d
 from snnfer.models.au_snn import au_snn
@@ -41,6 +42,7 @@ __all__ = [
     "ESTClassifier",
     "PatchDiscriminator",
     "Poster",
+    "Reads",
     "SpikingClassifier",
     "SpikingFER",
     "SpikingFERANN",
@@ -60,6 +62,7 @@ __all__ = [
     "evtransfer",
     "kl_to_prior",
     "list_models",
+    "model_reads",
     "model_task",
     "pix2pix",
     "poster_v2",

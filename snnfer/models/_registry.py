@@ -9,6 +9,7 @@ from torch import nn
 
 from snnfer import _registry
 from snnfer.errors import ConfigError
+from snnfer.models._reads import Reads
 
 Factory = Callable[..., nn.Module]
 Task = Literal["classification", "reconstruction"]
@@ -21,6 +22,7 @@ STARTS = {  # where weights begin; a model that is built again gets them from it
 
 _MODELS: dict[str, Factory] = {}
 _TASKS: dict[str, Task] = {}
+_READS: dict[str, Reads] = {}
 
 
 @overload
@@ -28,28 +30,34 @@ def register_model(factory: Factory) -> Factory: ...
 
 
 @overload
-def register_model(*, task: Task) -> Callable[[Factory], Factory]: ...
+def register_model(*, task: Task = ..., reads: Reads = ...) -> Callable[[Factory], Factory]: ...
 
 
-def register_model(factory: Factory | None = None, *, task: Task = "classification") -> Any:
+def register_model(
+    factory: Factory | None = None,
+    *,
+    task: Task = "classification",
+    reads: Reads = Reads(),  # noqa: B008  (frozen)
+) -> Any:
     """Decorator: make a factory function known to `create_model` under its own name.
 
     The factory takes keyword-only arguments with JSON-able defaults. The model it returns gets the attribute `config`:
     its name and all arguments, so that ``create_model(**model.config)`` builds the same model again.
 
     Args:
-        factory: The function; ``@register_model`` without brackets registers a classifier.
+        factory: The function; ``@register_model`` without brackets registers a classifier of single windows of counts.
         task: ``classification`` gives ``[N, n_classes]``, ``reconstruction`` images ``[T, N, C, H, W]``.
+        reads: The input that the model is meant for, which ``snnfer profile`` gives it.
 
     Raises:
         ConfigError: a model of this name exists.
     """
     if factory is None:
-        return functools.partial(_register, task=task)
-    return _register(factory, task=task)
+        return functools.partial(_register, task=task, reads=reads)
+    return _register(factory, task=task, reads=reads)
 
 
-def _register(factory: Factory, *, task: Task) -> Factory:
+def _register(factory: Factory, *, task: Task, reads: Reads) -> Factory:
     @functools.wraps(factory)
     def build(**kwargs: Any) -> nn.Module:
         config = _complete(factory, kwargs)
@@ -60,6 +68,7 @@ def _register(factory: Factory, *, task: Task) -> Factory:
 
     _registry.register(_MODELS, build, name=factory.__name__)
     _TASKS[factory.__name__] = task
+    _READS[factory.__name__] = reads
     return build
 
 
@@ -96,6 +105,16 @@ def list_models(pattern: str = "*", *, task: Task | None = None) -> list[str]:
 def model_task(name: str) -> Task:
     """What a registered model does: ``classification`` or ``reconstruction``."""
     return _registry.look_up(_TASKS, name, kind="model")
+
+
+def model_reads(name: str) -> Reads:
+    """What a registered model reads.
+
+    Examples:
+        >>> model_reads("spiking_fer").representation
+        'binary_frames'
+    """
+    return _registry.look_up(_READS, name, kind="model")
 
 
 def _complete(factory: Factory, kwargs: dict[str, Any]) -> dict[str, Any]:

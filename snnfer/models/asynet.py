@@ -23,6 +23,7 @@ from snnfer.layers import (
 )
 from snnfer.models._asynet_state import AsynetState, async_layer, check_change, check_events, check_state
 from snnfer.models._input import check_lengths, check_video, time_mean
+from snnfer.models._reads import Reads
 from snnfer.models._registry import register_model
 from snnfer.models._steps import apply_to_steps
 
@@ -183,7 +184,7 @@ def _last_size(size: Sequence[int], n_blocks: int) -> tuple[int, int]:
     return height, width
 
 
-@register_model
+@register_model(reads=Reads("ssr_histogram"))
 def asynet_vgg13(
     *,
     n_classes: int = 7,

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from snnfer.errors import ShapeError
 from snnfer.layout import tnchw_to_ncthw
 from snnfer.models._input import check_lengths, check_pooled_time, check_video, time_mean
+from snnfer.models._reads import CLIPS
 from snnfer.models._registry import register_model
 
 POOLED_SIZE = (4, 4)
@@ -67,7 +68,7 @@ class AUCNN3d(nn.Module):
         return self.classifier(time_mean(pooled.movedim(2, 0), valid_steps).flatten(1))
 
 
-@register_model
+@register_model(reads=CLIPS)
 def au_cnn3d(
     *,
     n_classes: int = 21,

@@ -9,12 +9,13 @@ from torch import nn
 from snnfer._check import check_choice, check_positive
 from snnfer.errors import ShapeError
 from snnfer.layers import SpikingConv2d, SpikingLinear, SpikingSequential, TimeConstantDropout, VotingLayer
+from snnfer.models._reads import CLIPS
 from snnfer.models._registry import register_model
 from snnfer.models.spiking_classifier import SpikingClassifier
 from snnfer.neurons import PLIF
 
 
-@register_model
+@register_model(reads=CLIPS)
 def au_snn(
     *,
     n_classes: int = 21,

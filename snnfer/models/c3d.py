@@ -12,6 +12,7 @@ from snnfer.errors import ShapeError
 from snnfer.layers import apply_with_state
 from snnfer.layers._volume import on_volume
 from snnfer.models._input import check_lengths, check_pooled_time, check_video
+from snnfer.models._reads import GRAY_CLIPS
 from snnfer.models._registry import register_model
 from snnfer.neurons import SoftSpiking
 
@@ -170,7 +171,7 @@ def _stride(pool: nn.MaxPool3d) -> int:
     return pool.stride[0] if isinstance(pool.stride, tuple) else pool.stride
 
 
-@register_model
+@register_model(reads=GRAY_CLIPS)
 def c3d(
     *,
     n_classes: int = 7,

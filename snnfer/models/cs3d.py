@@ -8,6 +8,7 @@ from torch import nn
 
 from snnfer._check import check_choice
 from snnfer.layers import FactorizedConv3d, TemporalSpatialAttention
+from snnfer.models._reads import GRAY_CLIPS
 from snnfer.models._registry import register_model
 from snnfer.models.c3d import C3D, NeuronName, build_c3d, make_neuron
 
@@ -24,7 +25,7 @@ CS3D_ABLATION: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 """The paper's ablation, step by step: arguments of `create_model`."""
 
 
-@register_model
+@register_model(reads=GRAY_CLIPS)
 def cs3d_factorized(
     *,
     n_classes: int = 7,
@@ -86,7 +87,7 @@ def cs3d_factorized(
     )
 
 
-@register_model
+@register_model(reads=GRAY_CLIPS)
 def cs3d(
     *,
     n_classes: int = 7,

@@ -9,6 +9,7 @@ from torch import nn
 from snnfer._check import check_ndim
 from snnfer.errors import ShapeError, SnnferError
 from snnfer.models._input import check_video
+from snnfer.models._reads import Reads
 from snnfer.models._registry import register_model
 
 
@@ -151,7 +152,7 @@ def kl_to_prior(mu: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:
     return 0.5 * (mu.square() + log_variance.exp() - log_variance - 1).sum(-1)
 
 
-@register_model(task="reconstruction")
+@register_model(task="reconstruction", reads=Reads("polarity_image"))
 def cvae(
     *,
     in_channels: int = 1,

@@ -11,6 +11,7 @@ from snnfer._check import check_positive
 from snnfer.errors import ShapeError
 from snnfer.events import EventStream
 from snnfer.models._encoder import Encoder
+from snnfer.models._reads import Reads
 from snnfer.models._registry import register_model
 from snnfer.models._timm import TimmEncoder
 from snnfer.models.window_classifier import WindowClassifier
@@ -56,7 +57,7 @@ def square_resize(x: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
     return F.interpolate(x[:, :, top : top + side, left : left + side], size=tuple(size), mode="nearest")
 
 
-@register_model
+@register_model(reads=Reads("est"))
 def est_resnet34(
     *,
     n_classes: int = 7,

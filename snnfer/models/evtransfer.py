@@ -34,6 +34,7 @@ from torch import nn
 
 from snnfer._check import check_positive
 from snnfer.models._evtransfer_state import load_authors_state
+from snnfer.models._reads import TIE
 from snnfer.models._registry import register_model
 from snnfer.models.unet import UNetEncoder, encoder_from
 from snnfer.models.window_classifier import WindowClassifier
@@ -47,7 +48,7 @@ def _head(n_features: int, hidden: int, n_classes: int, dropout: float) -> nn.Se
     return nn.Sequential(nn.Linear(n_features, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, n_classes))
 
 
-@register_model
+@register_model(reads=TIE)
 def evtransfer(
     *,
     n_classes: int = 7,
@@ -91,7 +92,7 @@ def evtransfer(
     return WindowClassifier(encoder, _head(encoder.n_features, hidden, n_classes, dropout))
 
 
-@register_model
+@register_model(reads=TIE)
 def evtransfer_lstm(
     *,
     n_classes: int = 7,

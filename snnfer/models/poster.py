@@ -16,12 +16,13 @@ from typing import Literal
 
 from snnfer.models._poster_network import Poster
 from snnfer.models._poster_state import load_authors_state
+from snnfer.models._reads import RGB
 from snnfer.models._registry import register_model
 
 __all__ = ["Poster", "load_authors_state", "poster_v2", "poster_var"]
 
 
-@register_model
+@register_model(reads=RGB)
 def poster_v2(
     *,
     n_classes: int = 7,
@@ -108,7 +109,7 @@ def poster_v2(
     )
 
 
-@register_model
+@register_model(reads=RGB)
 def poster_var(
     *,
     n_classes: int = 7,

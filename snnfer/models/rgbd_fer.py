@@ -9,6 +9,7 @@ from torch import nn
 from snnfer._check import check_positive
 from snnfer.errors import CheckpointError, ConfigError, ShapeError
 from snnfer.models._input import check_lengths, check_video, time_mean
+from snnfer.models._reads import Reads
 from snnfer.models._registry import register_model
 from snnfer.models._rgbd_fusion import CrossModalityAttention, FusionRule, SumFusion
 from snnfer.models._state_dict import mismatches, plain_state
@@ -133,7 +134,7 @@ class AveragePool(nn.Module):
         return x.mean((2, 3))
 
 
-@register_model
+@register_model(reads=Reads("", "rgbd"))
 def rgbd_fer(
     *,
     n_classes: int = 7,

@@ -9,6 +9,7 @@ from torch import nn
 
 from snnfer.layers import SEWBlock, SpikingConv2d, SpikingSequential, TimeConstantDropout, TimeDistributed
 from snnfer.models._input import check_lengths
+from snnfer.models._reads import BINARY_CLIPS
 from snnfer.models._registry import register_model
 from snnfer.models._resnet import check_resnet, init_convolutions, stage_widths
 from snnfer.models.spiking_classifier import SpikingClassifier
@@ -43,7 +44,7 @@ class SpikingFER(SpikingClassifier):
         return f"n_steps={self.n_steps}"
 
 
-@register_model
+@register_model(reads=BINARY_CLIPS)
 def spiking_fer(
     *,
     n_classes: int = 6,

@@ -8,6 +8,7 @@ from torch import nn
 
 from snnfer.errors import ShapeError
 from snnfer.models._input import check_lengths, check_video
+from snnfer.models._reads import BINARY_CLIPS
 from snnfer.models._registry import register_model
 from snnfer.models._resnet import check_resnet, resnet_features
 
@@ -50,7 +51,7 @@ class SpikingFERANN(nn.Module):
         return f"n_steps={self.n_steps}"
 
 
-@register_model
+@register_model(reads=BINARY_CLIPS)
 def spiking_fer_ann(
     *,
     n_classes: int = 6,

@@ -12,6 +12,7 @@ from snnfer._check import check_ndim, check_positive
 from snnfer.errors import ConfigError, ShapeError
 from snnfer.models._encoder import Encoder
 from snnfer.models._input import check_video
+from snnfer.models._reads import TIE
 from snnfer.models._registry import register_model
 from snnfer.models._steps import apply_to_steps
 
@@ -207,7 +208,7 @@ def encoder_from(generator: nn.Module) -> UNetEncoder:
     return copy.deepcopy(generator.encoder)
 
 
-@register_model(task="reconstruction")
+@register_model(task="reconstruction", reads=TIE)
 def pix2pix(
     *,
     in_channels: int = 3,

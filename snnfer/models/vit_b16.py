@@ -6,12 +6,13 @@ from torch import nn
 
 from snnfer._check import check_positive
 from snnfer.errors import ShapeError
+from snnfer.models._reads import TIE
 from snnfer.models._registry import register_model
 from snnfer.models._timm import TimmEncoder
 from snnfer.models.window_classifier import WindowClassifier
 
 
-@register_model
+@register_model(reads=TIE)
 def vit_b16(
     *,
     n_classes: int = 7,

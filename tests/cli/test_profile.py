@@ -14,6 +14,7 @@ from snnfer.cli import main as cli
 from snnfer.events import EventStream
 from snnfer.events.hdf5 import write_hdf5
 from snnfer.models import list_models
+from snnfer.training import save_model
 
 CONTRACT = Path(__file__).parents[1] / "contract" / "test_models.py"
 
@@ -98,15 +99,21 @@ def test_every_registered_model_has_an_input_of_its_own(name, small, tmp_path):
     assert values["macs"] + values["acs"] > 0
 
 
-def test_every_registered_model_is_known_by_what_it_reads():
-    from snnfer.cli._profile_input import READS
-    from snnfer.datasets import N_CHANNELS
-    from snnfer.representations import list_representations
-
-    assert sorted(READS) == list_models()
-    for reads in READS.values():
-        assert reads.modality in N_CHANNELS
-        assert reads.modality != "events" or reads.representation in list_representations()
+@pytest.mark.parametrize("crop", ["none", "manifest"])
+def test_a_trained_model_is_profiled_on_the_crop_of_its_training(crop, make_trained, tmp_path, monkeypatch):
+    """All events lie in one corner: a box around another one leaves nothing to see."""
+    monkeypatch.setenv("SNNFER_CACHE", str(tmp_path / "cache"))
+    events = make_stream(0).events
+    stream = EventStream.from_arrays(events["t"], events["x"], events["y"], events["p"], 64, 64)
+    write_hdf5(tmp_path / "0.h5", stream)
+    row = "anna,2,davis,0.h5,0,300000,40,40,16,16"
+    (tmp_path / "manifest.csv").write_text(
+        f"subject,au,sensor,path,t_start_us,t_end_us,box_x,box_y,box_w,box_h\n{row}\n"
+    )
+    save_model(tmp_path / "model", make_trained(training={"crop": crop}))
+    report = tmp_path / "report.json"
+    assert cli.main(["profile", str(tmp_path / "model"), "--data", str(tmp_path), "--json", str(report)]) == 0
+    assert (json.loads(report.read_text())["acs"] > 0) == (crop == "none")
 
 
 def test_all_scenarios_and_the_precision(capsys, tmp_path):

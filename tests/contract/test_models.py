@@ -5,6 +5,7 @@ from what it is: a classifier or a reconstruction model, with or without streami
 """
 
 import copy
+import inspect
 import itertools
 import json
 import pickle
@@ -13,9 +14,12 @@ import pytest
 import torch
 
 from snnfer.converters.check import check_export
+from snnfer.datasets import ClipInput
 from snnfer.errors import ConfigError, ShapeError, StateError
-from snnfer.models import create_model, list_models, register_model
+from snnfer.models import create_model, list_models, model_reads, register_model
+from snnfer.models._registry import _MODELS
 from snnfer.neurons import Neuron
+from snnfer.representations import list_representations
 
 SMALL = {
     "au_snn": {"n_classes": 4, "size": [16, 16], "channels": 8, "hidden": 32},
@@ -407,6 +411,15 @@ class TestModel:
         with torch.no_grad():
             expected = model(x)  # torch's LSTM has another kernel here, which rounds differently
         torch.testing.assert_close(model(x), expected, rtol=1e-5, atol=1e-6)
+
+    def test_what_it_reads_is_what_it_takes(self, name):
+        reads, arguments = model_reads(name), inspect.signature(_MODELS[name]).parameters
+        given = ClipInput(
+            reads.modality, representation=reads.representation or "count_frames", size=(16, 16), slicing=reads.slicing
+        )
+        assert given.n_channels == arguments["in_channels"].default
+        assert "n_steps" not in arguments or reads.n_steps == arguments["n_steps"].default
+        assert reads.modality != "events" or reads.representation in list_representations()
 
     def test_the_export_check_says_what_is_against_each_layer(self, name):
         check = check_export(create_model(name, **SMALL[name]))
