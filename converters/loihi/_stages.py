@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch.nn import functional
 
@@ -94,6 +95,43 @@ def stages_of(graph: Graph) -> tuple[Stage, ...]:
     if not stages:
         raise ConversionError("the network has no convolution and no fully connected layer", expected="at least one")
     return tuple(stages)
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """What registers have to hold on calibration data."""
+
+    values: list[float]
+    """Largest magnitude of the input, then of the output of each stage."""
+    linear: list[float]
+    """Largest magnitude in the accumulators of each stage, with and without bias."""
+
+
+@torch.no_grad()
+def measure_ranges(stages: tuple[Stage, ...], x: torch.Tensor, batch: int = 16) -> Ranges:
+    """Ranges of images ``[B, *input_shape]``.
+
+    Raises:
+        ConversionError: the input or a layer is 0 everywhere, or not finite.
+    """
+    values, accumulated = np.zeros(len(stages) + 1), np.zeros(len(stages))
+    for chunk in x.split(batch):
+        values[0] = np.maximum(values[0], float(chunk.abs().max()))  # keeps NaN, which `max` may drop
+        for i, stage in enumerate(stages):
+            without = stage.linear(chunk)
+            z = without + stage.bias()
+            chunk = stage.activate(z)
+            values[i + 1] = np.maximum(values[i + 1], float(chunk.abs().max()))
+            accumulated[i] = max(accumulated[i], float(without.abs().max()), float(z.abs().max()))
+    names = ["the input", *(f"'{stage.node.name}'" for stage in stages)]
+    for name, value in zip(names, values, strict=True):
+        if not 0 < value < np.inf:
+            raise ConversionError(
+                f"{name} has a largest activation of {value:g} on the calibration data",
+                expected="a finite value above 0",
+                cause="an empty, constant or untypical calibration set, or a layer of dead neurons",
+            )
+    return Ranges(values.tolist(), accumulated.tolist())
 
 
 def _slope(node: Activation) -> float:

@@ -11,6 +11,12 @@ The receiver sums :math:`s` up. A unit of the network's own activation is `paylo
 the shift by :math:`e` cuts off is lost, so that the sum drifts by up to one unit per message: `sigma_delta` chooses
 payloads as large as accumulators and messages allow.
 
+No limit of a chip on :math:`e` is published. lava-nc 0.10 declares 3 bits for it (0 to 7), 16 for the shifted bias
+:math:`b\,2^e` and 24 for :math:`\sigma`, :math:`a`, :math:`r` and the shifted threshold, and enforces none of them: its
+simulator computes in 32 bits. Wide layers need more than 7, because a sum over thousands of 8-bit weights is that much
+larger than a 16-bit message; within 7 their weights have to shrink. `sigma_delta` keeps all registers within 24 bits
+on calibration data, and lets exponents be what they must, unless ``state_exp`` bounds them.
+
 LeakyReLU is :math:`\mathrm{ReLU}(z) - \mathrm{ReLU}(-\lambda z)`: two populations, twice the neurons, and as many
 messages as one, since a neuron of a pair is silent while the other is not. No activation is the same with
 :math:`\lambda = 1`.
@@ -23,10 +29,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from snnfer._check import check_ndim
+from snnfer._check import check_choice, check_ndim
 from snnfer.converters.from_model import to_graph
 from snnfer.converters.graph import Conv, Graph, Pair, Shape
-from snnfer.converters.loihi._stages import Stage, stages_of
+from snnfer.converters.loihi._stages import Ranges, Stage, measure_ranges, stages_of
 from snnfer.converters.loihi.graph import ACCUMULATOR_LIMIT, MAX_BIAS, MAX_THRESHOLD, WEIGHT_RANGE
 from snnfer.errors import ConfigError, ConversionError, ShapeError
 
@@ -36,6 +42,8 @@ ACCUMULATOR_SHARE = 0.45
 """Share of the accumulator that calibration data may fill: a change between two steps is up to twice the value."""
 NETX_INPUT_LEVELS = 127
 """Levels of the input where all state exponents are the same and payloads must grow from layer to layer."""
+MAX_STATE_EXPONENT = 23
+"""An accumulator of 24 bits with sign has nothing left to shift out."""
 VANILLA_STATE_EXPONENT = 6
 """The state exponent that an unmodified netx gives every layer."""
 
@@ -114,7 +122,7 @@ def sigma_delta(
     *,
     calibration: torch.Tensor,
     weight_bits: int = 8,
-    state_exp: Literal["per_layer", "netx"] = "per_layer",
+    state_exp: Literal["per_layer", "netx"] | int = "per_layer",
     threshold: float = 0.0,
 ) -> SigmaDeltaGraph:
     """Convert a chain of convolutions and fully connected layers to a sigma-delta network in integers.
@@ -131,7 +139,8 @@ def sigma_delta(
         calibration: Typical input ``[T, N, *input_shape]``, of training subjects only.
         weight_bits: Bits of a weight, 2 to 8; weights are multiples of ``2 ** (9 - weight_bits)``, so always even.
         state_exp: "per_layer" for the smallest exponent that fits, or "netx" for 6 everywhere: the only one that an
-            unmodified netx can have, at the price of an error that grows quickly with depth.
+            unmodified netx can have, at the price of an error that grows quickly with depth; or a number, the largest
+            that any layer may have: where more would fit, weights shrink.
         threshold: Smallest change that is sent, as a share of the largest activation of a layer. 0 sends every change
             and is exact up to rounding.
 
@@ -152,11 +161,11 @@ def sigma_delta(
         >>> run_sigma_delta(graph, torch.rand(1, 5, 3, 16, 16)).output.shape
         torch.Size([1, 5, 32, 1, 1])
     """
-    _check_settings(weight_bits, threshold)
+    _check_settings(weight_bits, threshold, state_exp)
     graph = as_graph(network)
     stages = stages_of(graph)
     check_calibration(calibration, graph.input_shape)
-    ranges = _measure(stages, calibration.flatten(0, 1).float())
+    ranges = measure_ranges(stages, calibration.flatten(0, 1).float())
     factors = [_weight_factor(stage, weight_bits) for stage in stages]
     limits = _shared_limits(ranges) if state_exp == "netx" else _payload_limits(factors, ranges)
     scale = input_scale = limits[0]
@@ -164,7 +173,7 @@ def sigma_delta(
     for i, stage in enumerate(stages):
         factor = min(factors[i], ACCUMULATOR_SHARE * ACCUMULATOR_LIMIT / (scale * ranges.linear[i]))
         limit = min(limits[i + 1], _bias_limit(stage))
-        exponent, factor = _exponent(factor * scale, factor, limit, fixed=state_exp == "netx")
+        exponent, factor = _exponent(factor * scale, factor, limit, state_exp)
         scale = factor * scale / 2**exponent
         vth = round(threshold * ranges.values[i + 1] * scale)
         layers.append(
@@ -202,41 +211,15 @@ def as_graph(network: nn.Module | Graph) -> Graph:
     return to_graph(network)
 
 
-def _check_settings(weight_bits: int, threshold: float) -> None:
+def _check_settings(weight_bits: int, threshold: float, state_exp: str | int) -> None:
+    if isinstance(state_exp, str):
+        check_choice(state_exp, ("per_layer", "netx"), name="state_exp")
+    elif not 0 <= state_exp <= MAX_STATE_EXPONENT:
+        raise ConfigError(f"state_exp = {state_exp}", expected=f"per_layer, netx, or 0 to {MAX_STATE_EXPONENT} bits")
     if not 2 <= weight_bits <= 8:
         raise ConfigError(f"weight_bits = {weight_bits}", expected="2 to 8 bits")
     if not 0 <= threshold < 1:
         raise ConfigError(f"threshold = {threshold}", expected="a share of the largest activation, 0 to below 1")
-
-
-@dataclass(frozen=True)
-class _Ranges:
-    values: list[float]
-    """Largest magnitude of the input, then of the output of each stage."""
-    linear: list[float]
-    """Largest magnitude in the accumulators of each stage, with and without bias."""
-
-
-@torch.no_grad()
-def _measure(stages: tuple[Stage, ...], x: torch.Tensor, batch: int = 16) -> _Ranges:
-    values, accumulated = np.zeros(len(stages) + 1), np.zeros(len(stages))
-    for chunk in x.split(batch):
-        values[0] = np.maximum(values[0], float(chunk.abs().max()))  # keeps NaN, which `max` may drop
-        for i, stage in enumerate(stages):
-            without = stage.linear(chunk)
-            z = without + stage.bias()
-            chunk = stage.activate(z)
-            values[i + 1] = np.maximum(values[i + 1], float(chunk.abs().max()))
-            accumulated[i] = max(accumulated[i], float(without.abs().max()), float(z.abs().max()))
-    names = ["the input", *(f"'{stage.node.name}'" for stage in stages)]
-    for name, value in zip(names, values, strict=True):
-        if not 0 < value < np.inf:
-            raise ConversionError(
-                f"{name} has a largest activation of {value:g} on the calibration data",
-                expected="a finite value above 0",
-                cause="an empty, constant or untypical calibration set, or a layer of dead neurons",
-            )
-    return _Ranges(values.tolist(), accumulated.tolist())
 
 
 def _weight_factor(stage: Stage, weight_bits: int) -> float:
@@ -250,13 +233,13 @@ def _weight_factor(stage: Stage, weight_bits: int) -> float:
     return (WEIGHT_RANGE[1] + 2 - 2 ** (9 - weight_bits)) / largest
 
 
-def _payload_limits(factors: list[float], ranges: _Ranges) -> list[float]:
+def _payload_limits(factors: list[float], ranges: Ranges) -> list[float]:
     """Largest payload scales, of the input and of each stage, with which all weights keep all their bits."""
     full = [ACCUMULATOR_SHARE * ACCUMULATOR_LIMIT / (a * b) for a, b in zip(factors, ranges.linear, strict=True)]
     return [min(limit, MAX_MESSAGE / value) for limit, value in zip([*full, np.inf], ranges.values, strict=True)]
 
 
-def _shared_limits(ranges: _Ranges) -> list[float]:
+def _shared_limits(ranges: Ranges) -> list[float]:
     """Payload scales for one state exponent: weights are as large as payloads grow, so all layers grow alike."""
     growth = (MAX_MESSAGE / NETX_INPUT_LEVELS) ** (1 / len(ranges.linear))
     return [NETX_INPUT_LEVELS * growth**i / value for i, value in enumerate(ranges.values)]
@@ -267,9 +250,12 @@ def _bias_limit(stage: Stage) -> float:
     return MAX_BIAS / largest if largest else np.inf
 
 
-def _exponent(accumulated: float, factor: float, limit: float, *, fixed: bool) -> tuple[int, float]:
+def _exponent(accumulated: float, factor: float, limit: float, state_exp: str | int) -> tuple[int, float]:
     """State exponent, and the factor of weights where the exponent alone cannot bring the payload below its limit."""
-    exponent = VANILLA_STATE_EXPONENT if fixed else max(0, int(np.ceil(np.log2(accumulated / limit))))
+    exponent = VANILLA_STATE_EXPONENT
+    if state_exp != "netx":
+        largest = MAX_STATE_EXPONENT if isinstance(state_exp, str) else state_exp
+        exponent = min(largest, max(0, int(np.ceil(np.log2(accumulated / limit)))))
     return exponent, factor * min(1.0, limit * 2**exponent / accumulated)
 
 

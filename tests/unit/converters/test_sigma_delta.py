@@ -173,6 +173,20 @@ def test_one_exponent_for_all_costs_accuracy():
     assert report_sigma_delta(encoder, shared, clip).layers[-1].relative_l2 > 2 * own.layers[-1].relative_l2
 
 
+def test_exponents_stay_below_a_given_number():
+    encoder, clip = make_encoder(), make_clip()
+    free = sigma_delta(encoder, calibration=clip)
+    assert max(layer.state_exp for layer in free.layers) > 7
+    bounded = sigma_delta(encoder, calibration=clip, state_exp=7)
+    assert max(layer.state_exp for layer in bounded.layers) == 7
+    assert max(item.peak_message for item in run_sigma_delta(bounded, clip).activity) < 2**15
+    errors = [report_sigma_delta(encoder, graph, clip).layers[-1].relative_l2 for graph in (free, bounded)]
+    assert errors[0] < errors[1] < 0.5
+    for wrong in (-1, 24):
+        with pytest.raises(ConfigError, match=f"state_exp = {wrong}"):
+            sigma_delta(encoder, calibration=clip, state_exp=wrong)
+
+
 def test_counts_of_messages_and_synaptic_operations():
     dense = SigmaDeltaLayer("fc", "dense", np.array([[2, 0], [4, -2]], np.int32), np.zeros(2, np.int32), 0, 0, 1.0,
                             (2,), input_pairs=0, paired_output=False)  # fmt: skip
