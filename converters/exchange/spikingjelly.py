@@ -223,6 +223,7 @@ class _Reader:
         if kind is self.layer.Flatten:
             return read_steps(name, nn.Flatten(module.start_dim, module.end_dim), reading.step())  # type: ignore[arg-type]
         if kind is self.layer.Dropout:
+            reading.first_use(name, module)
             return in_mode_of(module, TimeConstantDropout(module.p))  # type: ignore[arg-type]
         if kind is self.layer.VotingLayer:
             return VotingLayer(module.voting_size)  # type: ignore[arg-type]
