@@ -128,7 +128,7 @@ def _open(path: str | os.PathLike[str]) -> Iterator[Any]:
         if not isinstance(file.get("layer"), h5py.Group):
             raise ExportError(
                 f"'{path}' is an HDF5 file without layers",
-                expected="a netx file: a group 'layer' with 0, 1, ...",
+                expected="a netx file, whose group 'layer' holds 0, 1 and so on",
                 cause="an event file or another format inside HDF5",
             )
         try:
