@@ -35,6 +35,13 @@ def apply_with_state(module: nn.Module, x: torch.Tensor, state: Any = None) -> t
             expected="a module that starts every sequence from rest",
             fix="wrap it with snnfer.neurons.adapters.from_spikingjelly",
         )
+    if isinstance(module, nn.Sequential) and any(isinstance(member, Streaming) for member in module.modules()):
+        raise StateError(
+            f"{type(module).__name__} around layers with a state",
+            expected="a chain that passes their states on",
+            cause="it would start them from rest in every chunk",
+            fix="make it a snnfer.layers.SpikingSequential",
+        )
     if type(module) in WITHOUT_TIME:  # not their subclasses, which may know about time
         _refuse(module)
     return module(x), None

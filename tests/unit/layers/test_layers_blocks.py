@@ -189,6 +189,13 @@ def test_a_layer_of_torch_without_time_in_a_chain_is_one_sentence(layer, fix):
     SpikingSequential(nn.Flatten(2), nn.Linear(32, 4), nn.ReLU(), LIF())(x)
 
 
+def test_a_plain_sequential_around_neurons_is_refused():
+    x = torch.full((12, 1, 1), 0.4)
+    with pytest.raises(StateError, match="SpikingSequential"):
+        SpikingSequential(nn.Sequential(nn.Linear(1, 1), IF()), IF()).eval()(x)
+    assert SpikingSequential(nn.Sequential(nn.Identity(), nn.Identity()), IF()).eval()(x).sum() == 4
+
+
 def test_a_neuron_of_spikingjelly_without_its_adapter_is_one_sentence():
     neurons = pytest.importorskip("spikingjelly.activation_based.neuron", exc_type=ImportError)
     from snnfer.neurons.adapters import from_spikingjelly
