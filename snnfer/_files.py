@@ -1,6 +1,8 @@
 """Atomic writing and content hashing of files."""
 
+import errno
 import hashlib
+import io
 import json
 import os
 import tempfile
@@ -34,7 +36,8 @@ def check_target(path: str | os.PathLike[str]) -> None:
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` on success, remove it on failure.
 
-    The temporary name keeps the suffix, for writers that choose their format by it.
+    The temporary name keeps the suffix, for writers that choose their format by it. A disk that is full raises
+    `SnnferError`, whatever the writer raises.
 
     Examples:
         >>> import tempfile
@@ -50,6 +53,8 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         target.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{target.stem[:40]}-", suffix=target.suffix, dir=target.parent)
     except OSError as error:
+        if _is_full(error):
+            raise _full(target) from error
         raise SnnferError(
             f"'{target}' cannot be written", cause=error.strerror or str(error), fix="name a place you may write to"
         ) from error
@@ -61,8 +66,37 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
         os.replace(temporary, target)
+    except Exception as error:
+        if _is_full(error):
+            raise _full(target) from error
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _is_full(error: Exception) -> bool:
+    """Whether there is no room for a file; writers of other libraries keep the reason of the system in their text."""
+    full = (errno.ENOSPC, errno.EDQUOT)
+    return getattr(error, "errno", None) in full or any(os.strerror(number) in str(error) for number in full)
+
+
+def _full(target: Path) -> SnnferError:
+    return SnnferError(
+        f"'{target}' cannot be written",
+        cause="no space is left there",
+        fix="make room, or name another place; nothing half-written stays",
+    )
+
+
+@contextmanager
+def in_memory(path: str | os.PathLike[str]) -> Iterator[io.BytesIO]:
+    """Yield a file in memory that is written to `path` at the end.
+
+    For HDF5: a library that cannot write a file to its end does not close it either, and ends the program with a crash.
+    """
+    buffer = io.BytesIO()
+    yield buffer
+    Path(path).write_bytes(buffer.getbuffer())
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from snnfer._files import atomic_path
+from snnfer._files import atomic_path, in_memory
 from snnfer._optional import require
 from snnfer.converters.lava.netx_rules import check_layers, pair_of, text_of, weight_of
 from snnfer.converters.loihi.graph import IntegerGraph, IntegerLayer
@@ -61,7 +61,7 @@ def write_netx(
         "certificate": certificate,
     }
     with atomic_path(path) as temporary:
-        with h5py.File(temporary, "w") as file:
+        with in_memory(temporary) as buffer, h5py.File(buffer, "w") as file:
             _write_layers(file.create_group("layer"), graph)
             file[OWN_KEY] = json.dumps(own)
         validate_netx(temporary)

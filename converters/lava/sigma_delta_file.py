@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from snnfer._files import atomic_path
+from snnfer._files import atomic_path, in_memory
 from snnfer._optional import require
 from snnfer.converters.loihi.sigma_delta import SigmaDeltaGraph, SigmaDeltaLayer
 from snnfer.errors import ExportError
@@ -66,7 +66,7 @@ def write_sigma_delta(
             for layer in graph.layers
         ],
     }
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+    with atomic_path(path) as temporary, in_memory(temporary) as buffer, h5py.File(buffer, "w") as file:
         encoder = file.create_group("layer/0")
         _put_type(encoder, "input")
         encoder["shape"] = np.array(graph.input_shape)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from snnfer._files import atomic_path
+from snnfer._files import atomic_path, in_memory
 from snnfer._optional import require
 from snnfer.converters.from_model import to_graph
 from snnfer.converters.graph import Conv, Dense, Flatten, Graph, Node, Shape, Spike, Vote
@@ -83,8 +83,8 @@ def to_nir(model: nn.Module | Graph, path: str | os.PathLike[str] | None = None,
     chain = ["input", *names, "output"]
     exported = nir.NIRGraph(nodes=nodes, edges=list(itertools.pairwise(chain)), metadata=_metadata(graph, dt_s))
     if path is not None:
-        with atomic_path(path) as temporary:
-            nir.write(temporary, exported)
+        with atomic_path(path) as temporary, in_memory(temporary) as buffer:
+            nir.write(buffer, exported)
     return exported
 
 

@@ -1,5 +1,6 @@
 """Atomic writing: the whole file or nothing. Hashes against hashlib."""
 
+import errno
 import hashlib
 import json
 import os
@@ -8,7 +9,7 @@ import stat
 
 import pytest
 
-from snnfer._files import atomic_path, check_target, hash_file, hash_value, write_json
+from snnfer._files import atomic_path, check_target, hash_file, hash_value, in_memory, write_json
 from snnfer.errors import SnnferError
 
 
@@ -126,3 +127,29 @@ def test_hash_value_ignores_the_order_of_keys_but_not_of_lists():
 def test_hash_value_is_stable():
     # Written down once: a change would give every stored run another id.
     assert hash_value({"a": 1}, length=64) == hashlib.sha256(b'{"a":1}').hexdigest()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [OSError(errno.ENOSPC, "No space left on device"), ValueError("I/O error: No space left on device (os error 28)")],
+)
+def test_a_full_disk_is_one_sentence_whatever_the_writer_raises(tmp_path, error):
+    with pytest.raises(SnnferError, match="'.*out.txt' cannot be written; likely cause: no space is left there"):
+        write_half(tmp_path / "out.txt", error)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no device that is always full")
+def test_a_real_full_disk():
+    with pytest.raises(OSError, match="No space left"), in_memory("/dev/full") as buffer:
+        buffer.write(b"x" * 5000)
+
+
+def test_a_file_made_in_memory_is_written_at_the_end_only(tmp_path):
+    with in_memory(tmp_path / "file") as buffer:
+        buffer.write(b"whole")
+        assert not (tmp_path / "file").exists()
+    assert (tmp_path / "file").read_bytes() == b"whole"
+    with pytest.raises(RuntimeError), in_memory(tmp_path / "other") as buffer:
+        raise RuntimeError
+    assert not (tmp_path / "other").exists()
