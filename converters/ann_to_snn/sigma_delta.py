@@ -100,6 +100,13 @@ def to_sigma_delta(
     integer = sigma_delta(graph, calibration=images[None])
     run = report_sigma_delta(graph, integer, measured, batch_size=BATCH)
     wanted, found = run_in_batches(graph, measured.flatten(0, 1)), run.output.flatten(0, 1)
+    if labels is not None and found.ndim != 2:
+        raise ShapeError(
+            f"labels for an output of {list(found.shape[1:])} per image",
+            expected="one score per class",
+            cause="the network is an encoder without its classifier",
+            fix="leave the labels out",
+        )
     accuracies = [None if labels is None else _share(scores.argmax(1) == labels) for scores in (wanted, found)]
     report = SigmaDeltaConversionReport(
         run=run,

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from snnfer.cli._convert_sigma_delta import save_graph
+from snnfer.cli._convert_sigma_delta import convert_encoder, save_graph
 from snnfer.cli._export_input import N_CALIBRATION
 from snnfer.errors import ConfigError
 
@@ -23,6 +23,9 @@ def add_commands(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--method", choices=("rate", "qcfs", "sigma-delta"), default="rate",
                         help="rate: calibrate only (default); qcfs: train quantised activations first; sigma-delta: "
                         "integers whose neurons send changes, with a graph file for Loihi 2")  # fmt: skip
+    parser.add_argument("--part", choices=("network", "encoder"), default="network",
+                        help="of sigma-delta: the whole network (default), or a file of its encoder alone, for "
+                        "classifiers that have no such form, as LSTMs")  # fmt: skip
     parser.add_argument("--calibration", metavar="DIR", required=True,
                         help="data set of the training: training subjects calibrate, others measure")  # fmt: skip
     parser.add_argument("--calibration-clips", type=int, metavar="N", default=N_CALIBRATION,
@@ -60,6 +63,8 @@ def convert(args: argparse.Namespace) -> int:
     clips = load_calibration(exported, args.calibration, n_clips=args.calibration_clips)
     calibration, _ = images_of_clips(clips)
     measured, labels, where = _measured(exported, args, clips)
+    if args.part == "encoder":
+        return convert_encoder(args, exported, calibration, measured, labels, where)
     snn, report = ann_to_snn(
         exported.model,
         calibration=calibration,
@@ -104,6 +109,8 @@ def check_arguments(args: argparse.Namespace) -> None:
     check_target(f"{args.out}/config.json")
     for target in filter(None, (args.plot, args.json)):
         check_target(target)
+    if args.part == "encoder" and args.method != "sigma-delta":
+        raise ConfigError(f"--part encoder with --method {args.method}", expected="--method sigma-delta")
     if args.plot and args.method == "sigma-delta":
         raise ConfigError("--plot with sigma-delta", expected="rate or qcfs, whose accuracy depends on the steps")
     if args.plot:

@@ -11,6 +11,7 @@ from snnfer import create_model, load_model
 from snnfer.cli import main as cli
 from snnfer.cli._export_input import load_clips, load_exported
 from snnfer.converters.lava.sigma_delta_file import read_sigma_delta, read_sigma_delta_certificate
+from snnfer.converters.loihi.sigma_delta_report import SigmaDeltaEncoder
 from snnfer.converters.loihi.sigma_delta_twin import run_sigma_delta
 from snnfer.datasets import ClipInput
 from snnfer.training.checkpoint import TrainedModel, save_model
@@ -19,12 +20,15 @@ from snnfer.training.checkpoint import TrainedModel, save_model
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
     """A model folder as if trained on anna and ben."""
+    return save_toy_model(tmp_path_factory.mktemp("source"), "evtransfer", hidden=8)
+
+
+def save_toy_model(folder, name, **settings):
     torch.manual_seed(0)
-    model = create_model("evtransfer", n_classes=3, size=(16, 16), width=2, hidden=8).eval()
+    model = create_model(name, n_classes=3, size=(16, 16), width=2, **settings).eval()
     clip_input = ClipInput(window_us=30_000, n_steps=8, size=(16, 16), representation="tie")
     training = {"data": "toy", "train_subjects": ["anna", "ben"], "validation_subjects": [], "crop": "none"}
     moments = ((127.5,) * 3, (127.5,) * 3)
-    folder = tmp_path_factory.mktemp("source")
     save_model(folder, TrainedModel(model, clip_input, ("AU2", "AU12", "AU45"), *moments, training))
     return folder
 
@@ -123,6 +127,41 @@ def test_bad_files_are_one_sentence(converted, module_toy_manifest, tmp_path, ca
         error = capsys.readouterr().err
         assert words in error
         assert error.count("\n") == 1
+
+
+def test_the_encoder_alone_with_an_lstm_outside(module_toy_manifest, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("SNNFER_CACHE", str(tmp_path / "cache"))
+    save_toy_model(tmp_path / "lstm", "evtransfer_lstm", n_windows=2)
+    command = ("convert", tmp_path / "lstm", "--method", "sigma-delta", "--calibration", module_toy_manifest)
+    assert run(*command, "--out", tmp_path / "whole") == 2
+    assert "LSTM" in capsys.readouterr().err
+    assert run(*command, "--part", "encoder", "--out", tmp_path / "out") == 0
+    assert "the classifier in floats on top: accuracy" in capsys.readouterr().out
+    assert run("simulate", tmp_path / "out" / "network.net", "--data", module_toy_manifest, "--clips", 1) == 0
+    assert "no accuracy, because the file ends in maps" in capsys.readouterr().out
+
+    model: Any = load_model(tmp_path / "lstm").model
+    clips = load_clips(load_exported(str(tmp_path / "lstm")), str(module_toy_manifest))
+    images = clips.x[torch.arange(len(clips.x))[:, None] < clips.lengths]
+    with torch.no_grad():
+        own = model(images[None])
+        graph = read_sigma_delta(tmp_path / "out" / "network.net")
+        model.encoder = SigmaDeltaEncoder(graph, config=model.encoder.config)
+        integer = model(images[None])
+    certificate = read_sigma_delta_certificate(tmp_path / "out" / "network.net")
+    assert certificate is not None
+    assert certificate["agreement"] == pytest.approx(float((own.argmax(1) == integer.argmax(1)).double().mean()))
+    assert certificate["part"] == "encoder"
+    assert torch.linalg.norm(integer - own) < 0.1 * torch.linalg.norm(own)
+
+
+def test_parts_that_do_not_exist(source, module_toy_manifest, tmp_path, make_trained, capsys):
+    save_model(tmp_path / "au_snn", make_trained())
+    for folder, method, words in ((source, "rate", "--part encoder with --method rate"),
+                                  (tmp_path / "au_snn", "sigma-delta", "--part encoder of 'au_snn'")):  # fmt: skip
+        command = ("convert", folder, "--method", method, "--calibration", module_toy_manifest, "--part", "encoder")
+        assert run(*command, "--out", tmp_path / "out") == 2
+        assert words in capsys.readouterr().err
 
 
 def test_pictures_are_refused(source, module_toy_manifest, tmp_path, capsys):

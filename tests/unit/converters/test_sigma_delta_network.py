@@ -127,6 +127,8 @@ def test_maps_are_an_output_too():
     assert torch.linalg.norm(snn(x).flatten(1) - wanted) < 0.1 * torch.linalg.norm(wanted)
     assert report.agreement is None
     assert "same prediction" not in report.table()
+    with pytest.raises(ShapeError, match="an encoder without its classifier"):
+        ann_to_snn(encoder, calibration=x, labels=torch.zeros(8), method="sigma_delta")
 
 
 class PlusOne(nn.Module):
