@@ -5,6 +5,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,14 @@ import numpy as np
 from snnfer.converters.lava.environment import SETUP_COMMAND, find_lava_python
 from snnfer.errors import ExportError, MissingExtraError
 
+GRACE_S = 5.0
+"""Seconds that interrupted processes have to end by themselves."""
+
 
 def run_worker(script: str, job: Mapping[str, Any], *, what: str) -> dict[str, np.ndarray]:
     """Give the arrays of `job` to a script; the arrays that it answers.
 
-    An interruption ends all processes that lava has started.
+    An interruption ends all processes that lava has started and leaves no shared memory behind.
 
     Args:
         script: Name of the script, such as ``worker.py``.
@@ -60,7 +64,22 @@ def _run(command: list[str], folder: str) -> tuple[str, int]:
     try:
         output, _ = process.communicate()
     except BaseException:
-        os.killpg(process.pid, signal.SIGKILL)  # with the processes that lava has started
-        process.wait()
+        _end(process)
         raise
     return output, process.returncode
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """End a command and the processes that it has started, in its own session.
+
+    Python's tracker of shared memory is one of them: it outlives a request to end, and removes what the others leave.
+    """
+    try:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.communicate(timeout=GRACE_S)  # until the last of them has closed its output
+    except (subprocess.TimeoutExpired, ProcessLookupError):
+        pass
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()

@@ -2,12 +2,14 @@
 
 import json
 import platform
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from snnfer.converters.lava import environment
+from snnfer.converters.lava import environment, launch
 from snnfer.converters.lava.environment import build_lava_environment, describe_lava, find_lava_python, lava_folder
 from snnfer.errors import MissingExtraError, SnnferError
 
@@ -89,3 +91,36 @@ def test_an_environment_is_described_by_its_own_interpreter(monkeypatch, tmp_pat
     broken.write_text("#!/nowhere/interpreter\n")
     with pytest.raises(SnnferError, match="could not start"):
         describe_lava()
+
+
+HOLDS = """
+import subprocess, sys, time
+from multiprocessing.shared_memory import SharedMemory
+from pathlib import Path
+memory = SharedMemory(create=True, size=64)
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+Path("ready.tmp").write_text(f"{memory.name} {child.pid}")
+Path("ready.tmp").rename("ready")
+time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="looks at the files of Linux")
+def test_an_interruption_leaves_no_process_and_no_shared_memory(tmp_path):
+    def interrupt(*_):
+        if (tmp_path / "ready").exists():
+            signal.setitimer(signal.ITIMER_REAL, 0)  # once
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 0.1, 0.1)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            launch._run([sys.executable, "-c", HOLDS], str(tmp_path))
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    memory, child = (tmp_path / "ready").read_text().split()
+    assert not Path("/dev/shm", memory).exists()
+    state = Path(f"/proc/{child}/stat")
+    assert not state.exists() or state.read_text().rpartition(")")[2].split()[0] == "Z"
