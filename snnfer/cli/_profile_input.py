@@ -62,8 +62,11 @@ def create(args: argparse.Namespace, name: str) -> Any:
 
 def reads(config: dict[str, Any]) -> Any:
     """What the model of `config` reads, `snnfer.models.Reads`, with its own number of steps."""
-    from snnfer.models import model_reads
+    from snnfer.models import Reads, model_reads
+    from snnfer.training.checkpoint import CONVERTED
 
+    if config["name"] in CONVERTED:
+        return Reads("")  # single images, of which kind the folder says; its n_steps are those of the simulation
     known = model_reads(config["name"])
     lstm = config.get("lstm", True)  # without it, models of windows read one
     n_steps = config.get("n_steps") or (config.get("n_windows") if lstm else 1) or known.n_steps
@@ -107,6 +110,7 @@ def settle_normalisation(model: Any, x: Any) -> None:
 
 def _trained(args: argparse.Namespace) -> Profiled:
     from snnfer import load_model
+    from snnfer.converters.ann_to_snn import SigmaDeltaSNN
 
     for name in ("size", "in_channels"):
         if getattr(args, name) is not None:
@@ -119,6 +123,12 @@ def _trained(args: argparse.Namespace) -> Profiled:
     trained = load_model(args.model)
     notes: list[str] = []
     config: Any = trained.model.config
+    if isinstance(trained.model, SigmaDeltaSNN):
+        raise ConfigError(
+            f"'{args.model}' computes in integers, whose messages have no counter here",
+            expected="a network of layers and neurons",
+            fix=f"count messages and synaptic operations: snnfer simulate {args.model}/network.net --data DIR",
+        )
     samples = _read(args, trained.input, config, notes, crop=trained.training.get("crop", ""))
     return Profiled(trained.model, [trained.normalise(x) for x in samples], notes)
 

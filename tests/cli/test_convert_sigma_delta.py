@@ -164,6 +164,11 @@ def test_parts_that_do_not_exist(source, module_toy_manifest, tmp_path, make_tra
         assert words in capsys.readouterr().err
 
 
+def test_profile_says_what_counts_instead(converted, capsys):
+    assert run("profile", converted) == 2
+    assert "/network.net --data DIR" in capsys.readouterr().err
+
+
 def test_pictures_are_refused(source, module_toy_manifest, tmp_path, capsys):
     command = ("convert", source, "--method", "sigma-delta", "--calibration", module_toy_manifest)
     assert run(*command, "--out", tmp_path / "out", "--plot", tmp_path / "curve.png") == 2
