@@ -18,6 +18,17 @@ def check_ndim(x: torch.Tensor, ndim: int, *, layout: str, name: str = "input") 
         )
 
 
+def check_values(x: object, *, name: str = "input") -> None:
+    """Raise `ShapeError` unless `x` is a tensor of real, finite numbers."""
+    if not isinstance(x, torch.Tensor):
+        kind = f"{type(x).__module__}.{type(x).__name__}".removeprefix("builtins.")
+        raise ShapeError(f"{name} is a {kind}", expected="a torch tensor", fix="pass torch.as_tensor(x)")
+    if x.is_complex():
+        raise ShapeError(f"{name} has the type {x.dtype}", expected="real numbers")
+    if not bool(torch.isfinite(x).all()):
+        raise ShapeError(f"{name} holds NaN or infinity", expected="finite values", cause="a division by zero before")
+
+
 def check_positive(value: float, *, name: str, unit: str = "") -> None:
     """Raise `SnnferError` unless `value` is above zero."""
     if not value > 0:

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from snnfer._check import check_values
 from snnfer.converters.graph import Activation, Conv, Dense, Graph, Node, Pool, Spike
 from snnfer.converters.passes import drop_idle, equalise, fold_affine
 from snnfer.converters.run import run_graph
@@ -59,6 +60,7 @@ def run_in_batches(graph: Graph, x: torch.Tensor) -> torch.Tensor:
 
 def images_of(x: torch.Tensor, graph: Graph, *, name: str) -> torch.Tensor:
     """Images ``[N, *input_shape]`` of images or clips, in the dtype and on the device of the weights."""
+    check_values(x, name=f"the {name} data")
     shape = tuple(graph.input_shape)
     if x.ndim == len(shape) + 2 and tuple(x.shape[2:]) == shape:
         x = x.flatten(0, 1)  # [T * N, C, H, W]
@@ -72,8 +74,6 @@ def images_of(x: torch.Tensor, graph: Graph, *, name: str) -> torch.Tensor:
         )
     if not len(x):
         raise ShapeError(f"the {name} data has shape {list(x.shape)}", expected="at least one image")
-    if not bool(torch.isfinite(x).all()):
-        raise ShapeError(f"the {name} data holds NaN or infinity", expected="finite values")
     like = next((node.weight for node in graph.nodes if isinstance(node, Conv | Dense)), x)
     return x.to(like)
 

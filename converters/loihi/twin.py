@@ -6,7 +6,7 @@ from typing import Literal
 
 import torch
 
-from snnfer._check import check_choice, check_ndim
+from snnfer._check import check_choice, check_ndim, check_values
 from snnfer.converters.graph import Shape
 from snnfer.converters.loihi.graph import ACCUMULATOR_LIMIT, IntegerGraph, IntegerLayer
 from snnfer.converters.loihi.neurons import Extremes, Registers, fire
@@ -248,6 +248,7 @@ def prepare_input(graph: IntegerGraph, x: torch.Tensor, *, graded: bool) -> torc
         ShapeError: it does not fit.
     """
     layout = "[T, N, C, H, W]" if len(graph.input_shape) == 3 else "[T, N, F]"
+    check_values(x)
     check_ndim(x, 2 + len(graph.input_shape), layout=layout)
     if tuple(x.shape[2:]) != graph.input_shape or not x.numel():
         raise ShapeError(
