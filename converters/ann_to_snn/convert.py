@@ -29,6 +29,7 @@ from snnfer.converters.from_model import to_graph
 from snnfer.converters.graph import Graph
 from snnfer.converters.passes import split_leaky
 from snnfer.errors import ConfigError
+from snnfer.models.window_classifier import scores_windows
 
 FineTune = Callable[[QuantisedNetwork, torch.Tensor, torch.Tensor], None]
 METHODS = ("rate", "qcfs", "sigma_delta")
@@ -180,6 +181,7 @@ def ann_to_snn(
         split = split_leaky(graph)
         thresholds = calibrate(split, x, balancing=balancing, percentile=percentile, n_steps=n_steps)
     about = {"in_channels": graph.input_shape[0], "size": list(graph.input_shape[1:]), "n_classes": _n_outputs(graph)}
+    about["scores_windows"] = isinstance(ann, nn.Module) and scores_windows(ann)
     snn = build_network(
         split, thresholds, n_steps=n_steps, initial_charge=initial_charge, about={"method": method, **about}
     )

@@ -46,6 +46,8 @@ class RateSNN(nn.Module):
         layers: The chain, one dictionary per layer, as in ``config["layers"]`` of a converted network.
         input_shape: ``(C, H, W)``, or ``(F,)`` for networks of vectors.
         n_steps: Simulation steps per image.
+        scores_windows: Whether the network that it was made from scores single windows, see
+            `snnfer.models.WindowClassifier`.
 
     Attributes:
         config: The arguments: ``RateSNN(**config)`` without its ``name`` builds the same network again.
@@ -70,18 +72,26 @@ class RateSNN(nn.Module):
     """
 
     def __init__(
-        self, *, layers: Sequence[Mapping[str, Any]], input_shape: Sequence[int], n_steps: int = 32, **about: Any
+        self,
+        *,
+        layers: Sequence[Mapping[str, Any]],
+        input_shape: Sequence[int],
+        n_steps: int = 32,
+        scores_windows: bool = False,
+        **about: Any,
     ) -> None:
         super().__init__()
         check_positive(n_steps, name="n_steps", unit="simulation steps")
         self.n_steps = n_steps
         self.input_shape = tuple(input_shape)
+        self.scores_windows = scores_windows
         self.config = {
             "name": NAME,
             **about,
             "layers": [dict(layer) for layer in layers],
             "input_shape": list(input_shape),
             "n_steps": n_steps,
+            "scores_windows": scores_windows,
         }
         self.layers = SpikingSequential(OrderedDict((module_name(spec["name"]), _build(spec)) for spec in layers))
 

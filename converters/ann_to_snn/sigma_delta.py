@@ -21,6 +21,7 @@ from snnfer.converters.loihi.sigma_delta import sigma_delta
 from snnfer.converters.loihi.sigma_delta_report import SigmaDeltaReport, report_sigma_delta
 from snnfer.converters.passes import drop_idle, equalise, fold_affine
 from snnfer.errors import ShapeError
+from snnfer.models.window_classifier import scores_windows
 
 BATCH = 32
 
@@ -117,6 +118,7 @@ def to_sigma_delta(
         separate_evaluation=evaluation is not None,
     )
     about = {"in_channels": graph.input_shape[0], "size": list(graph.input_shape[1:]), "n_classes": found.shape[1]}
+    about["scores_windows"] = isinstance(ann, nn.Module) and scores_windows(ann)
     return SigmaDeltaSNN.from_graph(integer, **about), report
 
 

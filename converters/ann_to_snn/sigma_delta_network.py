@@ -28,6 +28,8 @@ class SigmaDeltaSNN(nn.Module):
         input_shape: ``(C, H, W)``, or ``(F,)`` for networks of vectors.
         input_scale: Units of the delta encoder per unit of the input.
         input_threshold: Smallest change of the input that is sent, in units of the encoder.
+        scores_windows: Whether the network that it was made from scores single windows, see
+            `snnfer.models.WindowClassifier`.
 
     Attributes:
         config: The arguments: ``SigmaDeltaSNN(**config)`` without its ``name`` builds the same network again, all
@@ -59,9 +61,11 @@ class SigmaDeltaSNN(nn.Module):
         input_shape: Sequence[int],
         input_scale: float,
         input_threshold: int = 0,
+        scores_windows: bool = False,
         **about: Any,
     ) -> None:
         super().__init__()
+        self.scores_windows = scores_windows
         self.input_shape = tuple(input_shape)
         self.config = {
             "name": NAME,
@@ -70,6 +74,7 @@ class SigmaDeltaSNN(nn.Module):
             "input_shape": list(input_shape),
             "input_scale": input_scale,
             "input_threshold": input_threshold,
+            "scores_windows": scores_windows,
         }
         self.weights = nn.ParameterList(_integers(spec["weight_shape"]) for spec in layers)
         self.biases = nn.ParameterList(_integers(spec["weight_shape"][:1]) for spec in layers)

@@ -48,6 +48,21 @@ class LoadedClips:
     subjects: tuple[str, ...]
 
 
+@dataclasses.dataclass(frozen=True)
+class LoadedImages:
+    """Single images, as networks of images are trained on.
+
+    Args:
+        x: ``[M, C, H, W]`` float32, normalised.
+        labels: ``[M]``, classes of the network.
+        subjects: Whom they show, sorted.
+    """
+
+    x: Any
+    labels: Any
+    subjects: tuple[str, ...]
+
+
 def add_model_argument(parser: argparse.ArgumentParser, *, by_name: bool = False) -> None:
     """Add ``model``; by name too where no weights are needed."""
     text = "model folder made by 'snnfer train'"
@@ -105,10 +120,51 @@ def load_clips(exported: Exported, data_dir: str, *, group: Group = "test", n_cl
         DatasetError: the data set cannot be read, or has a class that the network does not know.
         ProtocolError: it has no clip of such subjects.
     """
+    from snnfer.datasets import collate
+
+    trained, tensors = exported.trained, _read(exported, data_dir, group=group, n_clips=n_clips)
+    x, _, lengths = collate([tensors[i] for i in range(len(tensors))])
+    clips = tensors.data.clips
+    names = tuple(clip.clip for clip in clips)
+    return LoadedClips(trained.normalise(x), _labels(trained, clips), lengths, names, tensors.data.subjects)
+
+
+def load_images(
+    exported: Exported, data_dir: str, *, group: Group = "test", n_clips: int | None = None
+) -> LoadedImages:
+    """The images of clips that training would take.
+
+    Those are all; for classifiers of windows (`WindowClassifier`) only windows that have enough events and lie inside
+    the movement, as ``windows`` of the training says.
+
+    Args:
+        exported, data_dir, group, n_clips: As in `load_clips`.
+
+    Raises:
+        ConfigError, ProtocolError: as `load_clips`.
+        DatasetError: also where no window has enough events.
+    """
     import torch
 
+    from snnfer.benchmark.windows import WindowConfig
+    from snnfer.models.window_classifier import scores_windows
+
+    trained, tensors = exported.trained, _read(exported, data_dir, group=group, n_clips=n_clips)
+    if scores_windows(trained.model) and trained.input.slicing == "time":
+        windows = WindowConfig(**trained.training.get("windows", {}))  # models of before it was recorded: the defaults
+        chosen = windows.samples(tensors).samples
+    else:
+        chosen = [(clip, step) for clip, n_valid in enumerate(tensors.lengths) for step in range(n_valid)]
+    clips = [tensors[i][0] for i in range(len(tensors))]
+    x = torch.stack([clips[clip][step] for clip, step in chosen])
+    labels = _labels(trained, tensors.data.clips)[[clip for clip, _ in chosen]]
+    return LoadedImages(trained.normalise(x[None])[0], labels, tensors.data.subjects)
+
+
+def _read(exported: Exported, data_dir: str, *, group: Group, n_clips: int | None) -> Any:
+    """Tensors of the clips that `load_clips` and `load_images` give."""
     from snnfer.benchmark.data import read_clips
-    from snnfer.datasets import ManifestDataset, collate
+    from snnfer.datasets import ManifestDataset
 
     trained = exported.trained
     if trained is None:
@@ -120,15 +176,7 @@ def load_clips(exported: Exported, data_dir: str, *, group: Group = "test", n_cl
     data = ManifestDataset.read(data_dir, min_clips_per_subject=1)
     chosen = data.select(_subjects(data, trained.training, group))
     chosen = chosen if n_clips is None else chosen.evenly(n_clips)
-    tensors = read_clips(chosen, trained.input, trained.training.get("crop", "manifest"))
-    x, _, lengths = collate([tensors[i] for i in range(len(tensors))])
-    return LoadedClips(
-        trained.normalise(x),
-        torch.tensor([_label(clip.class_name, trained.class_names) for clip in chosen.clips]),
-        lengths,
-        tuple(clip.clip for clip in chosen.clips),
-        chosen.subjects,
-    )
+    return read_clips(chosen, trained.input, trained.training.get("crop", "manifest"))
 
 
 def load_calibration(exported: Exported, data_dir: str, *, n_clips: int = N_CALIBRATION) -> LoadedClips:
@@ -154,9 +202,14 @@ def _subjects(data: Any, training: dict[str, Any], group: Group) -> list[str]:
     return subjects
 
 
-def _label(name: str, class_names: tuple[str, ...]) -> int:
-    if name not in class_names:
-        raise DatasetError(
-            f"the data set has the class '{name}'", expected="classes of the model: " + ", ".join(class_names)
-        )
-    return class_names.index(name)
+def _labels(trained: Any, clips: Sequence[Any]) -> Any:
+    """Classes of the network ``[N]`` of clips."""
+    import torch
+
+    for clip in clips:
+        if clip.class_name not in trained.class_names:
+            raise DatasetError(
+                f"the data set has the class '{clip.class_name}'",
+                expected="classes of the model: " + ", ".join(trained.class_names),
+            )
+    return torch.tensor([trained.class_names.index(clip.class_name) for clip in clips])

@@ -50,7 +50,7 @@ def add_commands(subparsers: argparse._SubParsersAction) -> None:
 def convert(args: argparse.Namespace) -> int:
     """Convert, print the report, and write the folder and what else was asked for."""
     from snnfer._files import write_json
-    from snnfer.cli._export_input import load_calibration, load_exported
+    from snnfer.cli._export_input import load_exported, load_images
     from snnfer.converters.ann_to_snn import ann_to_snn
     from snnfer.converters.ann_to_snn.convert import powers_of_two
 
@@ -60,16 +60,15 @@ def convert(args: argparse.Namespace) -> int:
         raise ConfigError(
             f"the untrained model '{args.model}'", expected="a model folder", fix="train it first: snnfer train"
         )
-    clips = load_calibration(exported, args.calibration, n_clips=args.calibration_clips)
-    calibration, _ = images_of_clips(clips)
-    measured, labels, where = _measured(exported, args, clips)
+    calibration = load_images(exported, args.calibration, group="train", n_clips=args.calibration_clips)
+    measured, where = _measured(exported, args, calibration)
     if args.part == "encoder":
-        return convert_encoder(args, exported, calibration, measured, labels, where)
+        return convert_encoder(args, exported, calibration.x, measured.x, measured.labels, where)
     snn, report = ann_to_snn(
         exported.model,
-        calibration=calibration,
-        evaluation=measured,
-        labels=labels,
+        calibration=calibration.x,
+        evaluation=measured.x,
+        labels=measured.labels,
         method=args.method.replace("-", "_"),
         n_steps=args.steps,
         balancing=args.balancing,
@@ -78,7 +77,7 @@ def convert(args: argparse.Namespace) -> int:
         curve_steps=sorted({*powers_of_two(args.max_steps or args.steps), args.steps}),
         tolerance=args.tolerance,
     )
-    print(f"{exported.name}: ranges from {len(calibration)} images of {', '.join(clips.subjects)}; {where}\n")
+    print(f"{exported.name}: ranges from {len(calibration.x)} images of {', '.join(calibration.subjects)}; {where}\n")
     print(report.table())
     values = {"model": args.model, "measured_on": where, **report.to_dict()}
     save_converted(args.out, exported.trained, snn, values)
@@ -118,25 +117,16 @@ def check_arguments(args: argparse.Namespace) -> None:
         require("matplotlib.figure", extra="plot")
 
 
-def images_of_clips(clips: Any) -> tuple[Any, Any]:
-    """Valid images ``[M, C, H, W]`` of clips, one after the other, and the label of each ``[M]``."""
-    import torch
-
-    valid = torch.arange(len(clips.x))[:, None] < clips.lengths  # [T, N]
-    return clips.x[valid], clips.labels.expand(len(clips.x), -1)[valid]
-
-
-def _measured(exported: Any, args: argparse.Namespace, calibration: Any) -> tuple[Any, Any, str]:
-    """Images and labels of held-out subjects; of the calibration where there are none."""
-    from snnfer.cli._export_input import load_clips
+def _measured(exported: Any, args: argparse.Namespace, calibration: Any) -> tuple[Any, str]:
+    """Images of held-out subjects; those of the calibration where there are none."""
+    from snnfer.cli._export_input import load_images
     from snnfer.errors import ProtocolError
 
     try:
-        clips = load_clips(exported, args.calibration, group="test", n_clips=args.clips)
+        images = load_images(exported, args.calibration, group="test", n_clips=args.clips)
     except ProtocolError:
-        images, labels = images_of_clips(calibration)
-        return images, labels, "measured on the same images: no subject was held out in training"
-    return *images_of_clips(clips), f"measured on {', '.join(clips.subjects)}, who were not trained on"
+        return calibration, "measured on the same images: no subject was held out in training"
+    return images, f"measured on {', '.join(images.subjects)}, who were not trained on"
 
 
 def save_converted(folder: str, trained: Any, snn: Any, report: dict[str, Any]) -> None:

@@ -80,11 +80,11 @@ def predict(args: argparse.Namespace) -> int:
 
 def score(args: argparse.Namespace, trained: Any, stream: Any, box: Any) -> Any:
     """Scores of sliding windows, or of every window for models of single windows."""
-    from snnfer.models import WindowClassifier
+    from snnfer.models.window_classifier import scores_windows
     from snnfer.training.prediction import predict_recording
     from snnfer.training.window_prediction import collect_scores, predict_windows
 
-    of_windows = isinstance(trained.model, WindowClassifier) and trained.input.slicing == "time"
+    of_windows = scores_windows(trained.model) and trained.input.slicing == "time"
     if of_windows and args.window_ms is None and args.hop_ms is None:
         return collect_scores(predict_windows(stream, classifier=trained, box=box), trained.class_names)
     span_ms = 990.0 if args.window_ms is None else args.window_ms

@@ -50,10 +50,11 @@ def add_commands(subparsers: argparse._SubParsersAction) -> None:
 
 def train(args: argparse.Namespace) -> int:
     """Train, save and, where subjects are held out, test."""
+    from snnfer._config import to_dict
     from snnfer._memory import retain_freed_memory
     from snnfer._progress import progress
     from snnfer.benchmark.data import load_dataset
-    from snnfer.datasets import ClipTensors, WindowPairs
+    from snnfer.datasets import ClipTensors, WindowPairs, WindowSamples
     from snnfer.training import save_model, train_classifier
     from snnfer.training.trainer import remove_checkpoints
 
@@ -88,6 +89,8 @@ def train(args: argparse.Namespace) -> int:
             "on_epoch": on_epoch,
             "record": {"held_out_subjects": list(args.hold_out), "crop": settings.data.crop},
         }
+        if isinstance(samples, WindowSamples):
+            options["record"]["windows"] = to_dict(settings.windows)
         if isinstance(samples, WindowPairs):
             trained = _train_reconstruction(samples, train_subjects, options)
         else:

@@ -33,6 +33,8 @@ class WindowClassifier(nn.Module):
 
     Attributes:
         encoder: The encoder; everything else is the head.
+        scores_windows: True: a window has scores of its own, logits of the classes, and one without events has none,
+            because such windows are left out of training. Networks that are made of this one say the same.
 
     Shape:
         - Input: :math:`(T, N, C, H, W)`.
@@ -40,6 +42,7 @@ class WindowClassifier(nn.Module):
     """
 
     config: dict[str, Any]
+    scores_windows = True
 
     def __init__(self, encoder: Encoder, classifier: nn.Module, *, n_windows: int = 1, lstm_layers: int = 0) -> None:
         super().__init__()
@@ -163,6 +166,11 @@ class WindowClassifier(nn.Module):
                 cause="the state of another batch or another model",
                 fix="pass state=None to start from rest",
             )
+
+
+def scores_windows(model: nn.Module) -> bool:
+    """Whether `model` is a classifier of windows, or was made from one: see `WindowClassifier`."""
+    return bool(getattr(model, "scores_windows", False))
 
 
 def _describe(config: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ from snnfer.datasets import ClipInput
 from snnfer.datasets.manifest import Box
 from snnfer.errors import DatasetError, SnnferError
 from snnfer.events import EventStream
-from snnfer.models import WindowClassifier
+from snnfer.models.window_classifier import scores_windows
 from snnfer.training.checkpoint import TrainedModel
 
 
@@ -58,7 +58,8 @@ def predict_recording(
 
     Returns:
         Scores for every window that holds at least one whole step; the last one may be cut by the recording's end.
-        Probabilities for classifiers of windows (`WindowClassifier`), what the network gives for others.
+        Probabilities for classifiers of windows (`WindowClassifier`) and networks made from them, what the network
+        gives for others.
 
     Raises:
         DatasetError: the recording is shorter than one step.
@@ -122,7 +123,7 @@ def _windows_of_clips(stream: EventStream, span_us: int, hop_us: int) -> Windows
 
 def to_scores(trained: TrainedModel, output: torch.Tensor) -> torch.Tensor:
     """Output of a network ``[N, K]`` as scores: probabilities for classifiers of windows, votes as they are."""
-    return output.softmax(1) if isinstance(trained.model, WindowClassifier) else output
+    return output.softmax(1) if scores_windows(trained.model) else output
 
 
 def check_duration(stream: EventStream, step_us: int) -> None:

@@ -12,7 +12,7 @@ import torch
 from snnfer.datasets.manifest import Box
 from snnfer.errors import CheckpointError, ConfigError, DatasetError
 from snnfer.events import EventStream
-from snnfer.models import WindowClassifier
+from snnfer.models.window_classifier import scores_windows
 from snnfer.representations import CountFrames
 from snnfer.training.checkpoint import TrainedModel, load_model
 from snnfer.training.prediction import RecordingScores, check_duration, to_scores
@@ -119,7 +119,7 @@ def predict_windows(
     window_us = first.input.window_us
     check_duration(stream, window_us)
     count = CountFrames(window_us, n_steps=1, size=first.input.size)
-    reads_gaps = classifier is not None and not isinstance(classifier.model, WindowClassifier)
+    reads_gaps = classifier is not None and not scores_windows(classifier.model)
     state = None
     for k in range(count_recording_windows(first, stream)):
         start_us = stream.t_start_us + k * window_us

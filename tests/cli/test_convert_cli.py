@@ -2,11 +2,15 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 
 from snnfer import load_model
 from snnfer.cli import main as cli
+from snnfer.cli._export_input import load_exported, load_images
+from snnfer.datasets import ManifestDataset
+from snnfer.representations import TIE
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -46,9 +50,41 @@ def test_convert_writes_a_folder_a_picture_and_a_report(trained, module_toy_mani
     snn.model.n_steps = 256
     torch.testing.assert_close(snn.model(x), ann.model(x), rtol=0.2, atol=0.1)
     recording = next(module_toy_manifest.glob("cleo*.h5"))
-    assert cli.main(["predict", str(out), str(recording), "--box", "0,0,32,32"]) == 0
+    scores = {}
+    for folder in (out, trained):  # probabilities of the same windows
+        csv = tmp_path / f"{folder.name}.csv"
+        assert cli.main(["predict", str(folder), str(recording), "--box", "0,0,32,32", "--csv", str(csv)]) == 0
+        scores[folder] = np.loadtxt(csv, delimiter=",", skiprows=1)
+        np.testing.assert_allclose(scores[folder][:, 2:].sum(1), 1, atol=1e-5)
+    np.testing.assert_array_equal(scores[out][:, :2], scores[trained][:, :2])
     assert cli.main(["profile", str(out), "--data", str(module_toy_manifest), "--clips", "1"]) == 0
     assert "spikes" in capsys.readouterr().out
+
+
+def test_images_are_the_windows_that_training_takes(module_toy_manifest, tmp_path):
+    folder = tmp_path / "evtransfer"
+    settings = ["data.size=[16,16]", "data.crop=none", "model.width=4", "model.hidden=8", "train.epochs=1",
+                "windows.min_events=200", "windows.stride=2", "windows.within=clip"]  # fmt: skip
+    command = ["train", str(module_toy_manifest), "--model", "evtransfer", "--out", str(folder), "--hold-out", "cleo"]
+    assert cli.main([*command, *(part for setting in settings for part in ("--set", setting))]) == 0
+    exported = load_exported(str(folder))
+    found = load_images(exported, str(module_toy_manifest))
+    data = ManifestDataset.read(module_toy_manifest).select(["cleo"])
+    wanted, all_windows = [], 0
+    for clip, label in zip(data.clips, data.labels, strict=True):
+        stream, step = data.load(clip), exported.trained.input.window_us
+        tie = TIE(step, size=(16, 16), n_steps=1)
+        start, n_valid = exported.trained.input.interval(clip)
+        t = stream.events["t"]
+        starts = [start + k * step for k in range(n_valid)]
+        full = [at for at in starts if ((t >= at) & (t < at + step)).sum() >= 200][::2]
+        wanted += [
+            (tie(stream, t_start_us=at, t_end_us=at + step, t_origin_us=clip.t_start_us)[0], label) for at in full
+        ]
+        all_windows += n_valid
+    assert 0 < len(wanted) < all_windows / 2
+    assert found.labels.tolist() == [label for _, label in wanted]
+    torch.testing.assert_close(found.x, torch.stack([(x - 127.5) / 127.5 for x, _ in wanted]))
 
 
 @pytest.mark.parametrize(
