@@ -54,14 +54,15 @@ def message_bits(trained: Any) -> int:
         raise ExportError(
             f"the model reads values shifted by {_row(trained.mean)} and divided by {_row(trained.std)}",
             expected="spikes or event counts as they are, which a chip can take",
-            cause="a model of frames",
-            fix="train with --modality events and --representation binary_frames",
+            cause="a model of images, not of spikes",
+            fix="train a spiking one with --modality events and --set data.representation=binary_frames, or see "
+            "'snnfer convert'",
         )
     if trained.input.modality != "events" or not trained.input.event_representation.is_whole:
         raise ExportError(
             f"the model reads {_kind(trained.input)}",
             expected="spikes or event counts, which a chip can take",
-            fix="train with --modality events and --representation binary_frames",
+            fix="train with --modality events and --set data.representation=binary_frames",
         )
     return 0 if trained.input.representation == "binary_frames" else GRADED_BITS
 

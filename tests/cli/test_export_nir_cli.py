@@ -35,7 +35,7 @@ def test_a_file_without_comparison(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["spiking_fer", "--set", "size=[32,32]"], "pools with padding"),
+        (["spiking_fer", "--set", "size=[32,32]"], "'layers.stage1.0' is a SEWBlock"),
         (["au_snn", *SMALL, "--dt", "0"], "dt_s = 0"),
         (["au_snn", *SMALL, "--dt", "0.033", "--verify", "snntorch"], "snnTorch assumes"),
         (["au_snn", *SMALL, "--clips", "3", "--verify", "norse"], "--clips without --data"),
