@@ -108,6 +108,7 @@ initial charge, max pooling in front of the neurons; "late readout" leaves out t
 `estimate_delay_start` says. Its LocalThresholdBalancing learns thresholds batch by batch and gets the calibration
 images {LTB_PASSES} times in batches of {LTB_BATCH}: 400 batches, as in that example. Neurons of sinabs send several
 spikes per step where the others send one; it has no calibration but `normalize_weights` ({SINABS_PERCENTILE} %), which
-is run after torch has folded the batch normalisation.
+is run after torch has folded the batch normalisation, and changes what the network computes before anything spikes: it
+divides the biases of a layer by the scale of that layer alone, not by those of the layers before it as well.
 
 """

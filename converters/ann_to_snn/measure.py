@@ -14,7 +14,7 @@ from snnfer.converters.run import run_graph
 from snnfer.errors import ConfigError, ShapeError
 from snnfer.neurons import observe
 
-BATCH = 64
+BATCH = 16  # the state of a wide image stays in the cache
 
 
 def accuracy_curve(
