@@ -103,12 +103,12 @@ least {data.MIN_EVENTS:,} events; windows start every {data.HOP_US // 1000} ms. 
 train and calibrate, the others test; chance is {100 / n_classes:.0f} %. All networks are trained from scratch with
 AdamW, one cycle of the learning rate and label smoothing; images of faces are mirrored and shifted.
 
-spikingjelly's best setting is that of its ImageNet example: 99.9 %, a threshold per channel, half a threshold of
-initial charge, max pooling in front of the neurons; "late readout" leaves out the first steps as its
-`estimate_delay_start` says. Its LocalThresholdBalancing learns thresholds batch by batch and gets the calibration
-images {LTB_PASSES} times in batches of {LTB_BATCH}: 400 batches, as in that example. Neurons of sinabs send several
-spikes per step where the others send one; it has no calibration but `normalize_weights` ({SINABS_PERCENTILE} %), which
-is run after torch has folded the batch normalisation, and changes what the network computes before anything spikes: it
-divides the biases of a layer by the scale of that layer alone, not by those of the layers before it as well.
+spikingjelly's RateCoding with 99.9 % of channels has a threshold per channel and half a threshold of initial charge;
+its ImageNet example also puts max pooling in front of the neurons, on currents; "late readout" leaves out the first
+steps as its `estimate_delay_start` says. Its LocalThresholdBalancing learns thresholds batch by batch and gets the
+calibration images {LTB_PASSES} times in batches of {LTB_BATCH}: 400 batches, as in that example. Neurons of sinabs send
+several spikes per step where others send one; it has no calibration but `normalize_weights` ({SINABS_PERCENTILE} %),
+which is run after torch has folded the batch normalisation, and changes what the network computes before anything
+spikes: it divides the biases of a layer by the scale of that layer alone, not by those of the layers before it as well.
 
 """
