@@ -57,10 +57,10 @@ class Measured:
         return "\n".join(lines) + "\n"
 
     def curves(self, prefix: str) -> dict[str, list[tuple[int, float]]]:
-        """Points of the rows whose label starts with `prefix`."""
+        """Points of the rows whose label starts with `prefix`, by the rest of the label."""
         results = [(row.label, row.result) for row in self.rows if row.label.startswith(prefix)]
         return {
-            label: list(zip(STEPS, result.accuracies, strict=True))
+            label.removeprefix(prefix): list(zip(STEPS, result.accuracies, strict=True))
             for label, result in results
             if isinstance(result, Result) and result.accuracies
         }
@@ -79,7 +79,7 @@ def write_figure(network: Measured) -> None:
     from snnfer.plot.conversion import plot_accuracy_over_steps
     from snnfer.plot.style import save_figure
 
-    figure = plot_accuracy_over_steps(network.curves("snnfer"), reference=network.accuracy)
+    figure = plot_accuracy_over_steps(network.curves("snnfer "), reference=network.accuracy)
     save_figure(figure, str(FIGURE))
 
 
