@@ -177,9 +177,14 @@ def pooled(folds: list[Measured], network: str, kind: str) -> np.ndarray:
     return np.concatenate([fold[network][kind] for fold in folds]).astype(float)
 
 
+def subjects_of(folds: list[Measured]) -> np.ndarray:
+    """Person of each of these clips."""
+    return np.concatenate([[fold["subject"]] * len(fold["rounded"]["float"]) for fold in folds])
+
+
 def accuracy_row(variant: str, folds: list[Measured]) -> str:
     """Accuracies and differences of one variant."""
-    subjects = np.concatenate([[fold["subject"]] * len(fold["rounded"]["float"]) for fold in folds])
+    subjects = subjects_of(folds)
     plain = pooled(folds, "rounded", "float")
     cells = [label(variant), f"{len(folds)}, {len(plain)}", interval(subject_bootstrap(plain, subjects))]
     for network in ("rounded", "quantized"):
@@ -207,12 +212,15 @@ def cost_row(variant: str, folds: list[Measured]) -> str:
 
 
 def note(variant: str, folds: list[Measured]) -> str:
-    """Ties, overflows and layers that calibration made smaller."""
+    """What fine-tuning gains, ties, overflows and layers that calibration made smaller."""
     tied, wraps = (sum(fold["rounded"][key] for fold in folds) for key in ("tied", "wraps"))
     clips = sum(len(fold["rounded"]["float"]) for fold in folds)
+    gain = pooled(folds, "quantized", "integers") - pooled(folds, "rounded", "integers")
+    found = subject_bootstrap(gain, subjects_of(folds))
     shrunk = {network: sum(bool(fold[network]["shrunk"]) for fold in folds) for network in ("rounded", "quantized")}
     return (
-        f"- {label(variant)}: two classes share the highest float score in {tied} of {clips} clips; {wraps} currents "
+        f"- {label(variant)}: fine-tuned integers score {interval(found, sign='+')} points more than rounded ones; two "
+        f"classes share the highest float score in {tied} of {clips} clips; {wraps} currents "
         f"wrapped; calibration shrank a layer in {shrunk['rounded']} of {len(folds)} folds, after fine-tuning in "
         f"{shrunk['quantized']}."
     )
