@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
+from snnfer.converters._evaluating import evaluating
 from snnfer.converters.graph import Node, Shape, output_shape
 from snnfer.errors import ConversionError
 from snnfer.layers._volume import on_volume
@@ -102,12 +103,7 @@ def _probe(module: nn.Module, shape: Shape, *, with_time: bool) -> Shape:
     parameter = next(module.parameters(), torch.zeros(()))
     volume = with_time and isinstance(module, VOLUMES)
     leading = (N_PROBED if volume else 1, 1) if with_time else (1,)
-    was_training = module.training
-    module.eval()
-    try:
-        with torch.no_grad():
-            x = torch.zeros(leading + shape, dtype=parameter.dtype, device=parameter.device)
-            y = on_volume(module, x) if volume else module(x)
-    finally:
-        module.train(was_training)
+    with evaluating(module), torch.no_grad():
+        x = torch.zeros(leading + shape, dtype=parameter.dtype, device=parameter.device)
+        y = on_volume(module, x) if volume else module(x)
     return tuple(y.shape[len(leading) :])

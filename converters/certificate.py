@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from snnfer.converters._certificate import Certificate, LayerCertificate
+from snnfer.converters._evaluating import evaluating
 from snnfer.converters.graph import Graph, Spike
 from snnfer.converters.loihi.graph import ACCUMULATOR_LIMIT, IntegerGraph, IntegerLayer
 from snnfer.converters.loihi.twin import LayerTrace, TwinResult, prepare_input, run_layer, run_twin
@@ -34,8 +35,8 @@ def certify(
     input stands beside. Steps behind the length of a clip count nowhere but in spikes, operations and peaks.
 
     Args:
-        model: The trained network, from ``[T, N, C, H, W]`` to scores ``[N, n_classes]`` (or of each step), in
-            evaluation mode.
+        model: The trained network, from ``[T, N, C, H, W]`` to scores ``[N, n_classes]`` (or of each step); it runs
+            in evaluation mode, and has its own mode afterwards.
         graph: Its graph, from `to_graph`.
         integer: Its integers, from `quantise`.
         x: Clips ``[T, N, C, H, W]``.
@@ -75,7 +76,7 @@ def certify(
     lengths = _check_batch(x, labels, lengths)
     tallies = [_Tally() for _ in integer.layers]
     scores = _Scores()
-    with torch.no_grad():
+    with evaluating(model), torch.no_grad():
         for start in range(0, x.shape[1], batch_size):
             part = slice(start, start + batch_size)
             scores.own.append(_scores(model, x[:, part].float(), lengths[part]))
@@ -181,6 +182,8 @@ def _layer_certificate(layer: IntegerLayer, tally: _Tally, n_samples: int) -> La
 def _check_batch(x: torch.Tensor, labels: torch.Tensor | None, lengths: torch.Tensor | None) -> torch.Tensor:
     """Lengths ``[N]``, all steps where None."""
     for name, values in (("labels", labels), ("lengths", lengths)):
+        if values is not None and not isinstance(values, torch.Tensor):
+            raise ShapeError(f"{name} are a {type(values).__name__}", expected=f"a torch tensor [{x.shape[1]}]")
         if values is not None and values.shape != (x.shape[1],):
             raise ShapeError(f"{name} have shape {list(values.shape)}", expected=f"[{x.shape[1]}], one per clip")
     if lengths is None:

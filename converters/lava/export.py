@@ -32,7 +32,7 @@ def to_lava(
     """Fold, quantise and certify a network, and write it as a netx file.
 
     Args:
-        model: A spiking network in evaluation mode.
+        model: A spiking network; it is certified in evaluation mode, whatever mode it has.
         path: File to write, usually ``.net``.
         sample: Clips ``[T, N, C, H, W]`` of people whom the network has not seen, for the certificate.
         labels, lengths: Their classes and valid steps ``[N]``.
@@ -50,6 +50,7 @@ def to_lava(
     Raises:
         ConversionError: a module is unknown.
         ExportError: a layer cannot be represented, or netx would change it.
+        ShapeError: clips, labels or lengths do not fit the network or each other.
         MissingExtraError: `verify` without an environment of lava.
 
     Examples:

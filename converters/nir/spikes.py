@@ -1,13 +1,12 @@
 """Spikes of snnfer models, and how near to their threshold the neurons were."""
 
-import contextlib
 import copy
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
+from snnfer.converters._evaluating import evaluating
 from snnfer.neurons import LI, Neuron, observe
 
 _NEVER = 1e30
@@ -32,7 +31,7 @@ def spikes_of(model: nn.Module, x: torch.Tensor) -> dict[str, torch.Tensor]:
         if not isinstance(neuron, LI):
             steps.setdefault(name, []).append(output.bool().cpu())
 
-    with _evaluating(model), observe(model, record):
+    with evaluating(model), torch.inference_mode(), observe(model, record):
         model(x)
     return {name: torch.cat(outputs) for name, outputs in steps.items()}
 
@@ -68,7 +67,7 @@ def find_origins(model: nn.Module, x: torch.Tensor, different: dict[str, torch.T
                 origins.extend(Origin(name, first + i, sample, m) for m in margins[mask].tolist())
         before[name] = state
 
-    with _evaluating(model), observe(model, record):
+    with evaluating(model), torch.inference_mode(), observe(model, record):
         model(x)
     return tuple(origins)
 
@@ -80,15 +79,3 @@ def _potential(neuron: Neuron, current: torch.Tensor, state: torch.Tensor | None
     probe = copy.copy(neuron)
     probe.__dict__ = {**neuron.__dict__, "v_threshold": _NEVER}
     return type(neuron).forward_with_state(probe, current[-1:], state)[1]
-
-
-@contextlib.contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """In evaluation mode, without gradients; the model's own mode afterwards."""
-    training = model.training
-    try:
-        with torch.inference_mode():
-            model.eval()
-            yield
-    finally:
-        model.train(training)

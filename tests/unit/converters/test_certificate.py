@@ -1,5 +1,6 @@
 """The certificate: its numbers against the model's own spikes and against counts by hand."""
 
+import copy
 import json
 
 import numpy as np
@@ -152,9 +153,25 @@ def test_bad_input(model, clips):
     integer = quantise(graph)
     with pytest.raises(ShapeError, match="labels have shape"):
         certify(model, graph, integer, clips, torch.zeros(5))
+    with pytest.raises(ShapeError, match="labels are a list; expected a torch tensor"):
+        certify(model, graph, integer, clips, [0, 1, 2, 0, 1, 2])  # type: ignore[arg-type]
     with pytest.raises(ShapeError, match="1 to 10 steps"):
         certify(model, graph, integer, clips, lengths=torch.full((6,), 11))
     with pytest.raises(ShapeError, match="input has shape"):
         certify(model, graph, integer, clips.transpose(2, 4))
     with pytest.raises(ConversionError, match="same network"):
         certify(model, graph, type(integer)(integer.layers[:2], integer.input_shape), clips)
+
+
+def test_a_model_in_training_mode_is_certified_as_one_in_evaluation_mode(model, clips, certificate):
+    """Batch statistics and dropout would change its scores, and its running means would follow the test clips."""
+    training = copy.deepcopy(model).train()
+    training.layers.conv1.norm.eval()  # frozen by its owner
+    graph = to_graph(training)
+    labels = model((clips != 0).float()).argmax(1)
+    assert certify(training, graph, quantise(graph, calibration=clips[:, :2]), clips, labels) == certificate
+    for name, values in training.state_dict().items():
+        assert torch.equal(values, model.state_dict()[name]), name
+    assert training.training
+    assert not training.layers.conv1.norm.training
+    assert training.layers.conv2.norm.training
