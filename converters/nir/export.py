@@ -51,7 +51,7 @@ def to_nir(model: nn.Module | Graph, path: str | os.PathLike[str] | None = None,
         The ``nir.NIRGraph``.
 
     Raises:
-        ExportError: something in the network has no exact counterpart.
+        ExportError: something in the network has no exact counterpart, or weights are not finite.
         ConversionError: the network is no chain of known layers.
         ConfigError: `dt_s` is not above zero.
         MissingExtraError: nir is not installed.
@@ -77,7 +77,7 @@ def to_nir(model: nn.Module | Graph, path: str | os.PathLike[str] | None = None,
     nodes = {"input": nir.Input(input_type={"input": np.array(exact.input_shape)})}
     shape = exact.input_shape
     for name, node, after in zip(names, exact.nodes, exact.shapes, strict=True):
-        nodes[name] = _node(nir, node, shape, dt_s)
+        nodes[name] = _node(nir, _finite(node), shape, dt_s)
         shape = after
     nodes["output"] = nir.Output(output_type={"output": np.array(shape)})
     chain = ["input", *names, "output"]
@@ -86,6 +86,14 @@ def to_nir(model: nn.Module | Graph, path: str | os.PathLike[str] | None = None,
         with atomic_path(path) as temporary, in_memory(temporary) as buffer:
             nir.write(buffer, exported)
     return exported
+
+
+def _finite(node: Node) -> Node:
+    """The node, unless its weights are NaN or infinite: nothing would fire, here and in every library alike."""
+    tensors = (node.weight, node.bias) if isinstance(node, Conv | Dense) else ()
+    if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors):
+        raise ExportError(f"'{node.name}' has weights that are not finite", cause="training diverged")
+    return node
 
 
 def _node(nir: Any, node: Node, shape: Shape, dt_s: float) -> Any:

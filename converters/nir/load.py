@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from snnfer.converters.nir.reading import chain_of, duration_of_step, module_name, read_nir
+from snnfer.converters.nir.reading import chain_of, duration_of_step, input_shape_of, module_name, read_nir
 from snnfer.errors import ConversionError
 from snnfer.layers import SpikingSequential, TimeDistributed, VotingLayer
 from snnfer.models.spiking_classifier import SpikingClassifier
@@ -54,7 +54,7 @@ def from_nir(source: str | os.PathLike[str] | Any, *, dt_s: float | None = None)
     graph = read_nir(source)
     step_s = duration_of_step(graph, dt_s)
     chain = chain_of(graph)
-    shape = _input_shape(graph.nodes[chain[0]])
+    shape = input_shape_of(graph)
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     for name in chain[1:-1]:
         _append(layers, name, graph.nodes[name], step_s)
@@ -67,14 +67,6 @@ def from_nir(source: str | os.PathLike[str] | Any, *, dt_s: float | None = None)
     for parameter in network.parameters():
         parameter.data = parameter.data.clone()  # of its own memory, not numpy's
     return SpikingClassifier(network, in_channels=shape[0], size=shape[1:]).eval()
-
-
-def _input_shape(node: Any) -> tuple[int, ...]:
-    known = node.input_type["input"]
-    shape = tuple(int(n) for n in known) if known is not None else ()
-    if len(shape) != 3:
-        raise ConversionError(f"the NIR graph reads inputs of shape {list(shape)}", expected="maps (C, H, W)")
-    return shape
 
 
 def _append(layers: OrderedDict[str, nn.Module], name: str, node: Any, dt_s: float) -> None:

@@ -49,6 +49,19 @@ def duration_of_step(graph: Any, dt_s: float | None = None) -> float:
     return float(value)
 
 
+def input_shape_of(graph: Any) -> tuple[int, ...]:
+    """Shape ``(C, H, W)`` of one step of the input.
+
+    Raises:
+        ConversionError: the graph is no chain, or reads something else.
+    """
+    known = graph.nodes[chain_of(graph)[0]].input_type["input"]
+    shape = tuple(int(n) for n in known) if known is not None else ()
+    if len(shape) != 3:
+        raise ConversionError(f"the NIR graph reads inputs of shape {list(shape)}", expected="maps (C, H, W)")
+    return shape
+
+
 def chain_of(graph: Any) -> list[str]:
     """Names of the nodes from input to output.
 

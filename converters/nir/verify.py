@@ -10,7 +10,7 @@ from torch import nn
 from snnfer._check import check_choice
 from snnfer.converters.nir.libraries import library_version, run_library
 from snnfer.converters.nir.load import from_nir
-from snnfer.converters.nir.reading import chain_of, duration_of_step, module_name, read_nir
+from snnfer.converters.nir.reading import chain_of, duration_of_step, input_shape_of, module_name, read_nir
 from snnfer.converters.nir.spikes import Origin, find_origins, spikes_of
 from snnfer.errors import ConversionError, ShapeError
 from snnfer.neurons import Neuron
@@ -142,6 +142,12 @@ def verify_nir(
     graph = read_nir(source)
     if x.ndim != 5 or not x.numel():
         raise ShapeError(f"an input of shape {list(x.shape)}", expected="[T, N, C, H, W], at least one step and sample")
+    if x.shape[2:] != (shape := input_shape_of(graph)):
+        raise ShapeError(
+            f"an input of shape {list(x.shape)}",
+            expected=f"[T, N, {', '.join(map(str, shape))}], which the file reads",
+            cause="the file of another network, or data of another size or number of channels",
+        )
     reference = model if model is not None else from_nir(graph)
     names = _common_neurons(graph, reference, in_file=model is None)
     parts = [_compare(library, graph, reference, part, names) for part in x.split(SAMPLES_AT_ONCE, 1)]

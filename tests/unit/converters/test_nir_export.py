@@ -208,6 +208,7 @@ REFUSED = {
     "does not spike": [conv(), Activation("relu")],
     "tau = 1": [conv(), Spike("s", 1.0)],
     "no spikes": [conv(), Pool("pool", "max", (2, 2), (2, 2))],
+    "weights that are not finite": [Conv("conv", torch.full((2, 1, 3, 3), math.nan), torch.zeros(2)), Spike("s", 2.0)],
     "votes are counted in the middle": [Flatten("f"), Vote("v", 2), Dense("fc", torch.ones(2, 18), torch.zeros(2))],
     "kernel of 2 x 3": [Conv("conv", torch.ones(2, 1, 2, 3), torch.zeros(2)), Spike("s", 2.0)],
     "3 steps at once": [

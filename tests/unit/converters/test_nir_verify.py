@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from snnfer.converters.graph import Conv, Graph, Spike
+from snnfer.converters.graph import Conv, Flatten, Graph, Spike
 from snnfer.converters.nir.export import to_nir
 from snnfer.converters.nir.verify import ROUNDING, verify_nir
 from snnfer.errors import ConversionError, MissingExtraError, ShapeError, SnnferError
@@ -147,6 +147,8 @@ def test_names_and_shapes_are_checked(network):
         verify_nir(to_nir(model), x, "nengo")  # type: ignore[arg-type]
     with pytest.raises(ShapeError, match="channels"):
         verify_nir(to_nir(model), x[:, :, :1], "snnfer")
+    with pytest.raises(ShapeError, match="number of channels"):  # a file of larger maps than the model's
+        verify_nir(to_nir(Graph((Flatten("f"),), (2, 9, 9))), x, "norse", model=model)
     with pytest.raises(ShapeError, match="at least one step"):
         verify_nir(to_nir(model), x[:, :0], "snnfer")
 
