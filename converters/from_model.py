@@ -191,7 +191,7 @@ def _read_factorized(chain: Chain, name: str, block: FactorizedConv3d) -> None:
         raise looks_ahead(name, block)
     if block.shortcut is not None:
         raise ConversionError(
-            f"'{name}' adds its input to its output", expected="a chain without shortcuts",
+            f"'{name or type(block).__name__}' adds its input to its output", expected="a chain without shortcuts",
             fix="build it with residual=False and train it again",
         )  # fmt: skip
     _add_causal(chain, _join(name, "temporal"), block.temporal)

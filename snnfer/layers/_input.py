@@ -86,10 +86,16 @@ def check_state(state: Any, shape: Sequence[int], *, x: torch.Tensor) -> torch.T
 
 
 def check_neuron(neuron: Any) -> None:
-    """Raise `ConfigError` where a layer of one neuron was given a class of neurons."""
+    """Raise `ConfigError` where a layer of one neuron was given a class of neurons, or a function that makes them."""
     if isinstance(neuron, type):
         raise ConfigError(
             f"neuron = {neuron.__name__}, a class", expected="one neuron", fix=f"neuron={neuron.__name__}()"
+        )
+    if neuron is not None and not isinstance(neuron, nn.Module):
+        raise ConfigError(
+            f"neuron is a {type(neuron).__name__}",
+            expected="one neuron, such as LIF()",
+            cause="a function that makes neurons, which blocks of several take" if callable(neuron) else "",
         )
 
 

@@ -1,5 +1,7 @@
 """Spiking blocks and chains against the same layers written out."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
@@ -149,6 +151,8 @@ def test_maps_that_are_not_flattened_are_refused():
 def test_a_class_in_place_of_a_neuron_is_one_sentence(make):
     with pytest.raises(ConfigError, match=r"neuron = LIF, a class; expected one neuron; fix: neuron=LIF\(\)"):
         make(LIF)
+    with pytest.raises(ConfigError, match=r"neuron is a partial; expected one neuron, such as LIF\(\)"):
+        make(partial(LIF, reset="soft"))
 
 
 @pytest.mark.parametrize("block", [SEWBlock, FactorizedConv3d])
