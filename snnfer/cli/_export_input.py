@@ -83,11 +83,10 @@ def load_exported(model: str, overrides: Sequence[str] = ()) -> Exported:
     """The network of a model folder, or an untrained one by name.
 
     Raises:
-        ConfigError: an unknown name, or arguments for a trained model.
+        ConfigError: an unknown name, arguments for a trained model, or values that a model cannot be built with.
         CheckpointError: the folder is damaged.
     """
-    from snnfer._config import apply_overrides
-    from snnfer.models import create_model
+    from snnfer.cli._named_model import create_named
 
     if Path(model).is_dir():
         from snnfer import load_model
@@ -101,8 +100,7 @@ def load_exported(model: str, overrides: Sequence[str] = ()) -> Exported:
         raise ConfigError(
             f"no model in '{model}'", expected="a folder made by 'snnfer train', or a model name such as au_snn"
         )
-    given = apply_overrides({}, list(overrides)) if overrides else {}
-    return Exported(create_model(model, **given).eval(), model)
+    return Exported(create_named(model, overrides).eval(), model)
 
 
 def load_clips(exported: Exported, data_dir: str, *, group: Group = "test", n_clips: int | None = None) -> LoadedClips:

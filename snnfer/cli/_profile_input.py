@@ -49,15 +49,14 @@ def load_profiled(args: argparse.Namespace) -> Profiled:
 
 def create(args: argparse.Namespace, name: str) -> Any:
     """The model `name` with the arguments that were given, else its own."""
-    from snnfer._config import apply_overrides
-    from snnfer.models import create_model
+    from snnfer.cli._named_model import create_named
 
-    given = apply_overrides({}, args.overrides) if args.overrides else {}
+    given: dict[str, Any] = {}
     if args.size is not None:
         given["size"] = [args.size, args.size]
     if args.in_channels is not None:
         given["in_channels"] = args.in_channels
-    return create_model(name, **given)
+    return create_named(name, args.overrides, **given)
 
 
 def reads(config: dict[str, Any]) -> Any:

@@ -46,6 +46,14 @@ def test_check_of_a_name_and_of_a_folder(model_dir, tmp_path, capsys):
     assert capsys.readouterr().out.splitlines()[-2] == "input: spikes"
 
 
+@pytest.mark.parametrize("override", ["channels=x", "channels=-3", "channels=1.5", "size=64"])
+def test_values_that_no_model_can_be_built_with(override, capsys):
+    assert cli.main(["export", "check", "au_snn", "--set", override]) == 2
+    error = capsys.readouterr().err
+    assert f"'au_snn' cannot be built with {override}" in error
+    assert error.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("changes", "mean", "line"),
     [
