@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from snnfer._check import check_choice, check_positive
+from snnfer.converters._evaluating import evaluating
 from snnfer.converters.ann_to_snn.build import build_network
 from snnfer.converters.ann_to_snn.calibrate import Balancing, calibrate
 from snnfer.converters.ann_to_snn.measure import accuracy_curve, check_steps_and_labels, layer_reports
@@ -16,7 +17,6 @@ from snnfer.converters.ann_to_snn.preparation import (
     accuracy_of,
     check_same,
     images_of,
-    in_evaluation,
     prepare,
     run_ann,
     run_in_batches,
@@ -159,7 +159,7 @@ def ann_to_snn(
         return to_sigma_delta(
             ann, calibration=calibration, evaluation=evaluation, labels=labels, input_shape=input_shape
         )
-    with in_evaluation(ann):
+    with evaluating(ann):
         graph = ann if isinstance(ann, Graph) else to_graph(ann, input_shape=input_shape)
         graph = prepare(graph, equalisation=equalisation)
         x = images_of(calibration, graph, name="calibration")

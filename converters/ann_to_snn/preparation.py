@@ -1,8 +1,6 @@
 """What every conversion of a network of images starts from: its graph, checked against the network, and its images."""
 
-import contextlib
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -122,19 +120,6 @@ def check_same(ann: nn.Module | Graph, graph: Graph, x: torch.Tensor) -> None:
             cause="a forward pass with more than its layers say, or outputs that are not finite",
             fix="convert the part of the network that is a chain of layers",
         )
-
-
-@contextlib.contextmanager
-def in_evaluation(ann: Any) -> Iterator[None]:
-    """The network in evaluation mode for a while."""
-    modes = [(module, module.training) for module in ann.modules()] if isinstance(ann, nn.Module) else []
-    try:
-        for module, _ in modes:
-            module.training = False
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
 
 
 def accuracy_of(network: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor, labels: torch.Tensor) -> float:

@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from snnfer.converters._evaluating import evaluating
 from snnfer.converters.ann_to_snn.preparation import (
     N_COMPARED,
     check_same,
     images_of,
-    in_evaluation,
     run_in_batches,
 )
 from snnfer.converters.ann_to_snn.sigma_delta_network import SigmaDeltaSNN
@@ -89,7 +89,7 @@ def to_sigma_delta(
     input_shape: Sequence[int] | None = None,
 ) -> tuple[SigmaDeltaSNN, SigmaDeltaConversionReport]:
     """`snnfer.converters.ann_to_snn` for ``method="sigma_delta"``; see there."""
-    with in_evaluation(ann):
+    with evaluating(ann):
         graph = ann if isinstance(ann, Graph) else to_graph(ann, input_shape=input_shape)
         graph = equalise(fold_affine(drop_idle(graph)))  # one scale per layer then fits all its channels
         images = images_of(calibration, graph, name="calibration")
