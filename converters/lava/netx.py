@@ -114,6 +114,12 @@ def validate_netx(path: str | os.PathLike[str]) -> None:
 @contextmanager
 def _open(path: str | os.PathLike[str]) -> Iterator[Any]:
     h5py = require("h5py", extra="lava")
+    if Path(path).is_dir():
+        raise ExportError(
+            f"'{path}' is a folder",
+            expected="a file of 'snnfer export lava' or 'snnfer convert --method sigma-delta'",
+            fix="name the file in it, such as network.net",
+        )
     if not Path(path).is_file():
         raise ExportError(f"there is no file '{path}'", fix="make one with 'snnfer export lava MODEL --out net.net'")
     try:

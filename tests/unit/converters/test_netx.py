@@ -239,6 +239,7 @@ def test_truncated_foreign_and_missing_files(path, tmp_path):
         ("text.net", "cannot be read as HDF5"),
         ("events.h5", "HDF5 file without layers.*an event file"),
         ("none.net", "there is no file"),
+        (".", "is a folder; expected a file of 'snnfer export lava'"),
     ):
         with pytest.raises(ExportError, match=words) as error:
             read_netx(tmp_path / name)
