@@ -154,7 +154,7 @@ def test_a_network_keeps_its_spikes(model):
     ]
     assert all(trace.n_spikes for trace in result.layers)
     assert differ[0] < 0.002  # the prototype of this conversion found 0.05 % behind one layer
-    assert max(differ) < 0.1
+    assert max(differ) < 0.15  # untrained networks are chaotic: the prototype found up to 14 %
     assert integer.votes == 4
     assert [layer.exact for layer in integer.layers] == [False, True, False, True, False, False]
     torch.testing.assert_close(result.scores(), model(x).double(), atol=0.15, rtol=0)
