@@ -3,6 +3,9 @@
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from snnfer._words import count
+from snnfer.converters._silence import SILENT, warn_of_silence
+
 _COLUMNS = ("layer", "neurons", "differ", "own", "spikes", "syn. ops", "peak u", "peak v", "wraps", "clips", "weights")
 
 
@@ -41,6 +44,11 @@ class LayerCertificate:
     weight_error: float | None
     notes: tuple[str, ...] = ()
 
+    @property
+    def silent(self) -> bool:
+        """Whether it sent nothing in float and in integers, so that there was nothing to compare."""
+        return not (self.float_rate or self.integer_rate or self.own_mismatch)
+
 
 @dataclass(frozen=True)
 class Certificate:
@@ -75,15 +83,20 @@ class Certificate:
         """The certificate with what lava has found."""
         return replace(self, accuracy_simulator=accuracy, simulator_mismatches=mismatches)
 
+    @property
+    def silent_layers(self) -> tuple[str, ...]:
+        """Layers without a spike in float and in integers: their agreement says nothing."""
+        return tuple(layer.name for layer in self.layers if layer.silent)
+
     def to_dict(self) -> dict[str, Any]:
         """For JSON, and for the exported file."""
-        return asdict(self)
+        return {**asdict(self), "silent_layers": list(self.silent_layers)}
 
     def table(self) -> str:
         """One row per layer, and the accuracies on one line.
 
-        ``differ`` counts neurons and steps in which float and integer differ, ``own`` those that the layer adds itself;
-        spikes and synaptic operations are per sample.
+        ``differ`` counts neurons and steps in which float and integer differ, ``own`` those that the layer adds itself,
+        "silent" stands for layers without spikes; spikes and synaptic operations are per sample.
         """
         rows = [_COLUMNS, *(_row(layer) for layer in self.layers)]
         widths = [max(len(row[i]) for row in rows) for i in range(len(_COLUMNS))]
@@ -93,15 +106,21 @@ class Certificate:
 
     def _summary(self) -> list[str]:
         lines = [
-            f"{self.n_samples} samples of {self.n_steps} steps",
+            f"{count(self.n_samples, 'sample')} of {count(self.n_steps, 'step')}",
             f"accuracy: float {_percent(self.accuracy_float)} (on the chip's input "
             f"{_percent(self.accuracy_float_chip_input)}), integer {_percent(self.accuracy_integer)}, "
             f"simulator {_simulator(self)}",
-            f"same prediction, float and integer: {_percent(self.same_prediction)}",
+            f"same prediction, float and integer: {_percent(self.same_prediction)}{self._ties()}",
         ]
         if self.changed_input:
             lines.append(f"{_percent(self.changed_input)} of the input values are not 0 or 1: the chip sees one spike")
+        if warning := warn_of_silence(self.silent_layers, len(self.layers)):
+            lines.append(warning)
         return lines
+
+    def _ties(self) -> str:
+        last_is_silent = bool(self.layers) and self.layers[-1].silent
+        return " (no vote: the scores of all classes are equal)" if last_is_silent else ""
 
 
 def _row(layer: LayerCertificate) -> tuple[str, ...]:
@@ -109,8 +128,8 @@ def _row(layer: LayerCertificate) -> tuple[str, ...]:
     return (
         layer.name,
         str(layer.n_neurons),
-        f"{100 * layer.mismatch:.3f} %",
-        f"{100 * layer.own_mismatch:.3f} %",
+        SILENT if layer.silent else f"{100 * layer.mismatch:.3f} %",
+        SILENT if layer.silent else f"{100 * layer.own_mismatch:.3f} %",
         f"{layer.spikes:.0f}",
         f"{layer.synaptic_operations:.0f}",
         f"{100 * layer.peak_current:.1f} %",
@@ -133,5 +152,5 @@ def _percent(share: float | None) -> str:
 def _simulator(certificate: Certificate) -> str:
     if certificate.simulator_mismatches is None:
         return "not run"
-    found = f"{certificate.simulator_mismatches} mismatching spikes"
+    found = count(certificate.simulator_mismatches, "mismatching spike")
     return f"{_percent(certificate.accuracy_simulator)} ({found})"

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import nn
 
+from snnfer._check import check_labels
 from snnfer.converters._certificate import Certificate, LayerCertificate
 from snnfer.converters._evaluating import evaluating
 from snnfer.converters.graph import Graph, Spike
@@ -49,7 +50,7 @@ def certify(
         The certificate, without the part of the simulator.
 
     Raises:
-        ShapeError: the clips do not fit the network, or labels or lengths the clips.
+        ShapeError: the clips do not fit the network, or labels or lengths the clips, or a label is none of its classes.
         ConversionError: graph and integers are of different networks.
 
     Examples:
@@ -73,7 +74,7 @@ def certify(
             expected="both from the same network",
         )
     seen = prepare_input(integer, x, graded=graded)
-    lengths = _check_batch(x, labels, lengths)
+    lengths = _check_batch(x, labels, lengths, n_classes=graph.shapes[-1][0])
     tallies = [_Tally() for _ in integer.layers]
     scores = _Scores()
     with evaluating(model), torch.no_grad():
@@ -179,13 +180,17 @@ def _layer_certificate(layer: IntegerLayer, tally: _Tally, n_samples: int) -> La
     )
 
 
-def _check_batch(x: torch.Tensor, labels: torch.Tensor | None, lengths: torch.Tensor | None) -> torch.Tensor:
+def _check_batch(
+    x: torch.Tensor, labels: torch.Tensor | None, lengths: torch.Tensor | None, *, n_classes: int
+) -> torch.Tensor:
     """Lengths ``[N]``, all steps where None."""
     for name, values in (("labels", labels), ("lengths", lengths)):
         if values is not None and not isinstance(values, torch.Tensor):
             raise ShapeError(f"{name} are a {type(values).__name__}", expected=f"a torch tensor [{x.shape[1]}]")
         if values is not None and values.shape != (x.shape[1],):
             raise ShapeError(f"{name} have shape {list(values.shape)}", expected=f"[{x.shape[1]}], one per clip")
+    if labels is not None:
+        check_labels(labels, n_classes)
     if lengths is None:
         return torch.full((x.shape[1],), len(x))
     if bool((lengths < 1).any()) or bool((lengths > len(x)).any()):

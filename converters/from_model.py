@@ -66,7 +66,7 @@ def to_graph(model: nn.Module, *, input_shape: Sequence[int] | None = None) -> G
 
     Raises:
         ConversionError: a module or function has no counterpart in a graph (the message names it), the network is not
-            a chain, or `input_shape` is missing.
+            a chain, `input_shape` is missing, or `model` is no network.
 
     Examples:
         >>> from snnfer.models import create_model
@@ -88,6 +88,7 @@ def read_chain(
     model: nn.Module, *, input_shape: Sequence[int] | None = None, strict: bool = True
 ) -> tuple[Chain, Shape]:
     """The chain of `model` and the shape of its input; see `Chain` for `strict`."""
+    check_module(model)
     shape = tuple(input_shape) if input_shape is not None else find_input_shape(model)
     chain = Chain(shape, with_time=any(isinstance(module, TIME_MODULES) for module in model.modules()), strict=strict)
     try:
@@ -95,6 +96,19 @@ def read_chain(
     except Unreadable:
         chain.complete = False
     return chain, shape
+
+
+def check_module(model: object) -> None:
+    """Raise `ConversionError` unless `model` is a network."""
+    if isinstance(model, nn.Module):
+        return
+    is_name = isinstance(model, str)
+    raise ConversionError(
+        f"the model is the text '{model}'" if is_name else f"the model is a {type(model).__name__}",
+        expected="a network, a torch.nn.Module",
+        cause="the name of a model, or of its folder" if is_name else "",
+        fix="pass snnfer.create_model(name), or snnfer.load_model(folder).model" if is_name else "",
+    )
 
 
 def metadata_of(model: nn.Module) -> dict[str, Any]:

@@ -29,6 +29,25 @@ def check_values(x: object, *, name: str = "input") -> None:
         raise ShapeError(f"{name} holds NaN or infinity", expected="finite values", cause="a division by zero before")
 
 
+def check_labels(labels: torch.Tensor, n_classes: int) -> None:
+    """Raise `ShapeError` unless `labels` are classes of a network of `n_classes` scores.
+
+    Examples:
+        >>> check_labels(torch.tensor([0, 2]), 2)
+        Traceback (most recent call last):
+        ...
+        snnfer.errors.ShapeError: labels from 0 to 2; expected classes 0 to 1 of the network; ...
+    """
+    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
+        raise ShapeError(f"labels of the type {labels.dtype}", expected="whole numbers", fix="pass labels.long()")
+    if labels.numel() and not 0 <= int(labels.min()) <= int(labels.max()) < n_classes:
+        raise ShapeError(
+            f"labels from {int(labels.min())} to {int(labels.max())}",
+            expected=f"classes 0 to {n_classes - 1} of the network",
+            cause="classes that are counted from 1, or labels of another data set",
+        )
+
+
 def check_positive(value: float, *, name: str, unit: str = "") -> None:
     """Raise `SnnferError` unless `value` is above zero."""
     if not value > 0:

@@ -6,7 +6,7 @@ from typing import Any, Literal, overload
 import torch
 from torch import nn
 
-from snnfer._check import check_choice, check_positive
+from snnfer._check import check_choice, check_labels, check_positive
 from snnfer.converters._evaluating import evaluating
 from snnfer.converters.ann_to_snn.build import build_network
 from snnfer.converters.ann_to_snn.calibrate import Balancing, calibrate
@@ -16,6 +16,7 @@ from snnfer.converters.ann_to_snn.preparation import (
     N_COMPARED,
     accuracy_of,
     check_same,
+    graph_of,
     images_of,
     prepare,
     run_ann,
@@ -25,7 +26,6 @@ from snnfer.converters.ann_to_snn.qcfs import QuantisedNetwork, fine_tune
 from snnfer.converters.ann_to_snn.report import ConversionReport
 from snnfer.converters.ann_to_snn.sigma_delta import SigmaDeltaConversionReport, to_sigma_delta
 from snnfer.converters.ann_to_snn.sigma_delta_network import SigmaDeltaSNN
-from snnfer.converters.from_model import to_graph
 from snnfer.converters.graph import Graph
 from snnfer.converters.passes import split_leaky
 from snnfer.errors import ConfigError
@@ -122,7 +122,7 @@ def ann_to_snn(
         evaluation: Images that the report measures, as `calibration`; the calibration data where None.
         labels: Class of each evaluated image ``[N]``, of clips ``[T * N]``, for accuracies in the report.
         curve_steps: Numbers of steps of the curve; powers of two up to `n_steps` where empty.
-        tolerance: Loss of accuracy that the recommended number of steps allows.
+        tolerance: Loss of accuracy and agreement that the recommended number of steps allows (`recommend_steps`).
         input_shape: ``(C, H, W)``, where the network does not know it.
 
     Returns:
@@ -132,7 +132,7 @@ def ann_to_snn(
     Raises:
         ConversionError: a layer cannot be converted (the message names it and says why), or the network spikes
             already.
-        ShapeError: the data has another layout.
+        ShapeError: the data has another layout, or a label is none of the classes.
         ConfigError: an argument is out of range.
 
     References:
@@ -160,7 +160,7 @@ def ann_to_snn(
             ann, calibration=calibration, evaluation=evaluation, labels=labels, input_shape=input_shape
         )
     with evaluating(ann):
-        graph = ann if isinstance(ann, Graph) else to_graph(ann, input_shape=input_shape)
+        graph = graph_of(ann, input_shape=input_shape)
         graph = prepare(graph, equalisation=equalisation)
         x = images_of(calibration, graph, name="calibration")
         check_same(ann, graph, x[:N_COMPARED])
@@ -169,6 +169,7 @@ def ann_to_snn(
     check_steps_and_labels(steps, measured, labels)
     ann_accuracy = quantised_accuracy = None
     if labels is not None:
+        check_labels(labels, _n_outputs(graph))
         ann_accuracy = accuracy_of(lambda batch: run_ann(graph, batch), measured, labels)
     if method == "qcfs":
         network = quantise(graph, x, levels=levels, percentile=percentile)
@@ -196,6 +197,7 @@ def ann_to_snn(
         n_calibration=len(x),
         n_evaluation=len(measured),
         separate_evaluation=evaluation is not None,
+        chance=1 / _n_outputs(graph),
     )
     return snn, report
 

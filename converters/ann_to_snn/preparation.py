@@ -1,11 +1,14 @@
 """What every conversion of a network of images starts from: its graph, checked against the network, and its images."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
 
 from snnfer._check import check_values
+from snnfer.converters.ann_to_snn.network import RateSNN
+from snnfer.converters.ann_to_snn.sigma_delta_network import SigmaDeltaSNN
+from snnfer.converters.from_model import to_graph
 from snnfer.converters.graph import Activation, Conv, Dense, Graph, Node, Pool, Spike
 from snnfer.converters.passes import drop_idle, equalise, fold_affine
 from snnfer.converters.run import run_graph
@@ -15,6 +18,24 @@ MAX_DIFFERENCE = 1e-3
 N_COMPARED = 8
 """Images that graph and network are compared on."""
 BATCH = 64
+
+
+def graph_of(ann: nn.Module | Graph, *, input_shape: Sequence[int] | None) -> Graph:
+    """The graph of a network without spikes, or that graph itself.
+
+    Raises:
+        ConversionError: the network was converted before, or has no graph.
+    """
+    if isinstance(ann, Graph):
+        return ann
+    if isinstance(ann, RateSNN | SigmaDeltaSNN):
+        raise ConversionError(
+            f"the network is a {type(ann).__name__}, a spiking network already",
+            expected="a network without spikes",
+            cause="the result of a conversion, or its folder",
+            fix="convert the network that it was made from, or use it as it is",
+        )
+    return to_graph(ann, input_shape=input_shape)
 
 
 def prepare(graph: Graph, *, equalisation: bool = False) -> Graph:

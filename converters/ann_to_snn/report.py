@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from snnfer._words import count
 from snnfer.errors import ConfigError
 
 
@@ -61,10 +62,11 @@ class ConversionReport:
         curve: The output over the number of steps, ascending.
         ann_accuracy: Accuracy of the network without spikes; None without labels.
         quantised_accuracy: For "qcfs", that of the network with quantised activations.
-        tolerance: Loss of accuracy (without labels: of agreement) that the recommendation allows.
+        tolerance: Loss that the recommendation allows, see `recommend_steps`.
         n_calibration: Images that set the thresholds.
         n_evaluation: Images that were measured.
         separate_evaluation: Whether those were other images than the calibration data.
+        chance: Accuracy of guessing, one over the number of classes.
     """
 
     method: str
@@ -77,11 +79,12 @@ class ConversionReport:
     n_calibration: int
     n_evaluation: int
     separate_evaluation: bool
+    chance: float = 0.0
 
     @property
     def recommended_steps(self) -> int | None:
-        """Fewest measured steps from which on accuracy stays within `tolerance` of the network without spikes."""
-        return recommend_steps(self.curve, ann_accuracy=self.ann_accuracy, tolerance=self.tolerance)
+        """Fewest measured steps from which on no more is lost than `tolerance`; see `recommend_steps`."""
+        return recommend_steps(self.curve, ann_accuracy=self.ann_accuracy, tolerance=self.tolerance, chance=self.chance)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, for JSON."""
@@ -105,30 +108,42 @@ class ConversionReport:
 
     def _summary(self) -> list[str]:
         source = "other images than the calibration data" if self.separate_evaluation else "the calibration data itself"
-        lines = [f"layers at {self.n_steps} steps; {self.n_evaluation} images measured, {source}"]
+        lines = [f"layers at {count(self.n_steps, 'step')}; {count(self.n_evaluation, 'image')} measured, {source}"]
         if self.ann_accuracy is not None:
             quantised = "" if self.quantised_accuracy is None else f", quantised {self.quantised_accuracy:.1%}"
             lines.append(f"accuracy without spikes {self.ann_accuracy:.1%}{quantised}")
-        wanted = "accuracy" if self.ann_accuracy is not None else "agreement"
-        steps = self.recommended_steps
-        agreement = next((row.agreement for row in self.curve if row.n_steps == steps), 0.0)
-        lines.append(
-            f"recommended: {steps} steps, the fewest within {self.tolerance:.1%} of {wanted}; agreement {agreement:.1%}"
-            if steps is not None
-            else f"no measured number of steps stays within {self.tolerance:.1%} of {wanted}: measure more steps"
-        )
-        return lines
+        return [*lines, self._recommendation()]
+
+    def _recommendation(self) -> str:
+        steps, within = self.recommended_steps, f"within {self.tolerance:.1%}"
+        if steps is not None:
+            agreement = next(row.agreement for row in self.curve if row.n_steps == steps)
+            wanted = "agreement" if self.ann_accuracy is None else "accuracy, and of the agreement of the most steps"
+            return f"recommended: {count(steps, 'step')}, the fewest {within} of {wanted}; agreement {agreement:.1%}"
+        if self.ann_accuracy is not None and self.ann_accuracy <= self.chance:
+            return (
+                f"recommended: none, because the network without spikes is no better than guessing "
+                f"({self.chance:.1%}): train it first"
+            )
+        wanted = "agreement" if self.ann_accuracy is None else "accuracy"
+        return f"recommended: none, because no measured number of steps stays {within} of {wanted}: measure more steps"
 
 
 def recommend_steps(
-    curve: Sequence[StepReport], *, ann_accuracy: float | None = None, tolerance: float = 0.01
+    curve: Sequence[StepReport], *, ann_accuracy: float | None = None, tolerance: float = 0.01, chance: float = 0.0
 ) -> int | None:
     """The fewest steps of `curve` from which on no entry is worse than allowed; None if the last one is.
 
+    With labels, accuracy must be within `tolerance` of `ann_accuracy`, and agreement with the network without spikes
+    within `tolerance` of the last entry's: where the network is weak, few steps can be as accurate by luck while they
+    compute something else. Of a network that is no better than `chance` nothing is recommended. Without labels,
+    agreement must be within `tolerance` of 1.
+
     Args:
         curve: Ascending numbers of steps.
-        ann_accuracy: Accuracy to compare with; without it, agreement with the network without spikes is asked for.
+        ann_accuracy: Accuracy of the network without spikes; None without labels.
         tolerance: Allowed loss, 0 to 1.
+        chance: Accuracy of guessing, such as one over the number of classes.
 
     Examples:
         >>> points = [(4, 0.5), (8, 0.95), (16, 0.93), (32, 0.96)]
@@ -137,13 +152,18 @@ def recommend_steps(
         32
         >>> recommend_steps(curve, ann_accuracy=0.96, tolerance=0.03)
         8
+        >>> recommend_steps(curve, ann_accuracy=0.05, tolerance=0.03, chance=0.05)
     """
     if not 0 <= tolerance < 1:
         raise ConfigError(f"tolerance = {tolerance}", expected="a share in [0, 1), such as 0.01 for one per cent")
-    best = None
+    if not curve or (ann_accuracy is not None and ann_accuracy <= chance):
+        return None
+    best, agreement = None, 1.0 if ann_accuracy is None else curve[-1].agreement
     for row in reversed(curve):
-        score, wanted = (row.agreement, 1.0) if ann_accuracy is None else (row.accuracy, ann_accuracy)
-        if score is None or score < wanted - tolerance - 1e-9:
+        scores = [(row.agreement, agreement)]
+        if ann_accuracy is not None:
+            scores.append((row.accuracy or 0.0, ann_accuracy))
+        if any(score < wanted - tolerance - 1e-9 for score, wanted in scores):
             break
         best = row.n_steps
     return best

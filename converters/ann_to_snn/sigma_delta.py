@@ -7,15 +7,17 @@ from typing import Any
 import torch
 from torch import nn
 
+from snnfer._check import check_labels
+from snnfer._words import count
 from snnfer.converters._evaluating import evaluating
 from snnfer.converters.ann_to_snn.preparation import (
     N_COMPARED,
     check_same,
+    graph_of,
     images_of,
     run_in_batches,
 )
 from snnfer.converters.ann_to_snn.sigma_delta_network import SigmaDeltaSNN
-from snnfer.converters.from_model import to_graph
 from snnfer.converters.graph import Graph
 from snnfer.converters.loihi.sigma_delta import sigma_delta
 from snnfer.converters.loihi.sigma_delta_report import SigmaDeltaReport, report_sigma_delta
@@ -71,7 +73,7 @@ class SigmaDeltaConversionReport:
         """Layers, accuracies and work as text."""
         source = "other images than the calibration data" if self.separate_evaluation else "the calibration data itself"
         steps = f" in clips of {self.run.n_steps}" if self.run.n_steps > 1 else ""
-        lines = [self.run.table(), "", f"{self.n_evaluation} images measured{steps}, {source}"]
+        lines = [self.run.table(), "", f"{count(self.n_evaluation, 'image')} measured{steps}, {source}"]
         if self.ann_accuracy is not None and self.accuracy is not None:
             lines.append(f"accuracy: float {self.ann_accuracy:.1%}, integer {self.accuracy:.1%}")
         if self.agreement is not None:
@@ -90,7 +92,7 @@ def to_sigma_delta(
 ) -> tuple[SigmaDeltaSNN, SigmaDeltaConversionReport]:
     """`snnfer.converters.ann_to_snn` for ``method="sigma_delta"``; see there."""
     with evaluating(ann):
-        graph = ann if isinstance(ann, Graph) else to_graph(ann, input_shape=input_shape)
+        graph = graph_of(ann, input_shape=input_shape)
         graph = equalise(fold_affine(drop_idle(graph)))  # one scale per layer then fits all its channels
         images = images_of(calibration, graph, name="calibration")
         check_same(ann, graph, images[:N_COMPARED])
@@ -98,6 +100,8 @@ def to_sigma_delta(
     n_images = measured.shape[0] * measured.shape[1]
     if labels is not None and labels.shape != (n_images,):
         raise ShapeError(f"labels have shape {list(labels.shape)}", expected=f"[{n_images}], one per image")
+    if labels is not None and len(graph.shapes[-1]) == 1:
+        check_labels(labels, graph.shapes[-1][0])
     integer = sigma_delta(graph, calibration=images[None])
     run = report_sigma_delta(graph, integer, measured, batch_size=BATCH)
     wanted, found = run_in_batches(graph, measured.flatten(0, 1)), run.output.flatten(0, 1)

@@ -5,6 +5,8 @@ from typing import Any, ClassVar
 
 import torch
 
+from snnfer.converters._silence import SILENT, warn_of_silence
+
 
 @dataclass(frozen=True)
 class Mismatch:
@@ -37,6 +39,11 @@ class LayerComparison:
     n_mismatches: int
     first: Mismatch | None
 
+    @property
+    def silent(self) -> bool:
+        """Whether neither run sent anything, so that there was nothing to compare."""
+        return not (self.n_spikes or self.n_mismatches)
+
 
 @dataclass(frozen=True)
 class RunComparison:
@@ -65,6 +72,11 @@ class RunComparison:
         return sum(layer.n_mismatches for layer in self.layers)
 
     @property
+    def silent_layers(self) -> tuple[str, ...]:
+        """Layers that sent nothing in either run: their agreement says nothing."""
+        return tuple(layer.name for layer in self.layers if layer.silent)
+
+    @property
     def first(self) -> Mismatch | None:
         """First mismatch of the first layer that has one: later ones may follow from it."""
         return next((layer.first for layer in self.layers if layer.first), None)
@@ -74,8 +86,10 @@ class RunComparison:
         width = max(len("layer"), *(len(layer.name) for layer in self.layers))
         lines = [f"{'layer':<{width}} {'neurons x steps':>16} {self.sent + 's':>12} {'mismatches':>12}"]
         for layer in self.layers:
-            lines.append(f"{layer.name:<{width}} {layer.n_values:>16,} {layer.n_spikes:>12,} {layer.n_mismatches:>12,}")
-        return "\n".join([*lines, self.verdict(), self.speed()])
+            mismatches = SILENT if layer.silent else f"{layer.n_mismatches:,}"
+            lines.append(f"{layer.name:<{width}} {layer.n_values:>16,} {layer.n_spikes:>12,} {mismatches:>12}")
+        warning = warn_of_silence(self.silent_layers, len(self.layers), sent=self.sent)
+        return "\n".join([*lines, self.verdict(), *filter(None, [warning]), self.speed()])
 
     def verdict(self) -> str:
         """Zero mismatches, or where the first one is."""
@@ -109,6 +123,7 @@ class RunComparison:
         return {
             "layers": layers,
             "mismatches": self.n_mismatches,
+            "silent_layers": list(self.silent_layers),
             "verdict": self.verdict(),
             "frames": self.n_frames,
             "twin_s": self.twin_s,

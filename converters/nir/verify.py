@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from snnfer._check import check_choice
+from snnfer.converters._silence import SILENT, warn_of_silence
 from snnfer.converters.nir.libraries import library_version, run_library
 from snnfer.converters.nir.load import from_nir
 from snnfer.converters.nir.reading import chain_of, duration_of_step, input_shape_of, module_name, read_nir
@@ -40,6 +41,11 @@ class LayerSpikes:
     n_mismatches: int
     firing_rate: float
 
+    @property
+    def silent(self) -> bool:
+        """Whether it sent no spike in either library, so that there was nothing to compare."""
+        return not (self.firing_rate or self.n_mismatches)
+
 
 @dataclass(frozen=True)
 class NirVerification:
@@ -68,6 +74,11 @@ class NirVerification:
         return sum(layer.n_updates for layer in self.layers)
 
     @property
+    def silent_layers(self) -> tuple[str, ...]:
+        """Layers without a spike in either library: their agreement says nothing."""
+        return tuple(layer.name for layer in self.layers if layer.silent)
+
+    @property
     def agrees(self) -> bool:
         """Whether all spikes are equal but for those that follow from the rounding of float32.
 
@@ -79,10 +90,15 @@ class NirVerification:
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
         counts = {"n_mismatches": self.n_mismatches, "n_updates": self.n_updates, "agrees": self.agrees}
-        return {**asdict(self), **counts, "origins": [origin._asdict() for origin in self.origins]}
+        origins = [origin._asdict() for origin in self.origins]
+        return {**asdict(self), **counts, "silent_layers": list(self.silent_layers), "origins": origins}
 
     def summary(self) -> str:
-        """One sentence."""
+        """One sentence, and a warning where layers sent no spikes."""
+        warning = warn_of_silence(self.silent_layers, len(self.layers))
+        return "\n".join(filter(None, (self._finding(), warning)))
+
+    def _finding(self) -> str:
         share = f"{self.n_mismatches:,} of {self.n_updates:,} spikes differ ({self.n_mismatches / self.n_updates:.4%})"
         text = f"{self.library} against {self.against}: {share}"
         if not self.origins:
@@ -97,8 +113,8 @@ class NirVerification:
         width = max(len("layer"), *(len(layer.name) for layer in self.layers))
         lines = [f"{'layer':<{width}}  {'compared':>12}  {'firing rate':>11}  {'different':>10}"]
         for layer in self.layers:
-            numbers = f"{layer.n_updates:>12,}  {layer.firing_rate:>11.4f}  {layer.n_mismatches:>10,}"
-            lines.append(f"{layer.name:<{width}}  {numbers}")
+            different = SILENT if layer.silent else f"{layer.n_mismatches:,}"
+            lines.append(f"{layer.name:<{width}}  {layer.n_updates:>12,}  {layer.firing_rate:>11.4f}  {different:>10}")
         return "\n".join(lines)
 
 

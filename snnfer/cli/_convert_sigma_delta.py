@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from snnfer._words import count
 from snnfer.errors import ConfigError
 
 BATCH = 32
@@ -48,7 +49,7 @@ def convert_encoder(
 
     encoder = _encoder_of(exported)
     snn, report = ann_to_snn(encoder, calibration=calibration, evaluation=measured, method="sigma_delta")
-    print(f"encoder of {exported.name}: ranges from {len(calibration)} images of training subjects; {where}\n")
+    print(f"encoder of {exported.name}: ranges from {count(len(calibration), 'image')} of training subjects; {where}\n")
     print(report.table())
     on_top = _measure_on_top(exported.model, snn, measured, labels)
     print(

@@ -3,6 +3,7 @@
 import argparse
 from typing import Any
 
+from snnfer._words import count
 from snnfer.cli._export_input import add_data_arguments, add_model_argument
 from snnfer.errors import ConfigError
 
@@ -40,7 +41,7 @@ def export(args: argparse.Namespace) -> int:
 
     from snnfer._files import check_target, write_json
     from snnfer.cli._export_input import N_CALIBRATION, load_calibration, load_clips, load_exported
-    from snnfer.cli._netx_metadata import describe_source
+    from snnfer.cli._netx_metadata import describe_certified, describe_source
     from snnfer.cli.simulate import check_memory
     from snnfer.converters.from_model import to_graph
     from snnfer.converters.lava.environment import find_lava_python
@@ -68,14 +69,15 @@ def export(args: argparse.Namespace) -> int:
     if args.lava:
         check_memory(integer, clips)
     print(
-        f"ranges from {calibration.x.shape[1]} clips of {', '.join(calibration.subjects)}; "
-        f"certified on {clips.x.shape[1]} clips of {', '.join(clips.subjects)}"
+        f"ranges from {count(calibration.x.shape[1], 'clip')} of {', '.join(calibration.subjects)}; "
+        f"certified on {count(clips.x.shape[1], 'clip')} of {', '.join(clips.subjects)}"
     )
     certificate = to_lava(
         exported.model, args.out, sample=clips.x, labels=clips.labels, lengths=clips.lengths,
         calibration=calibration.x, verify=args.lava, metadata=source, **settings,
     )  # fmt: skip
     print(certificate.table())
-    write_json(report, certificate.to_dict())
+    about = {"file": args.out, **describe_certified(args.model, args.data, calibration, clips)}
+    write_json(report, {**certificate.to_dict(), **about, **source})
     print(f"file: {args.out}\ncertificate: {report}, and in the file")
     return int(bool(certificate.simulator_mismatches))

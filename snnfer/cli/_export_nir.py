@@ -3,6 +3,7 @@
 import argparse
 from typing import Any
 
+from snnfer._words import count
 from snnfer.cli._export_input import add_data_arguments, add_model_argument
 from snnfer.errors import ConfigError
 
@@ -49,7 +50,8 @@ def export(args: argparse.Namespace) -> int:
     graph = to_nir(exported.model, args.out, dt_s=PORTABLE_DT_S if args.dt is None else args.dt)
     kinds = [type(node).__name__ for node in graph.nodes.values()]
     neurons, weights = kinds.count("LIF"), sum(kinds.count(kind) for kind in ("Conv2d", "Affine"))
-    print(f"{args.out}: {weights} layers of weights, {neurons} of neurons, steps of {graph.metadata['dt_s']:g} s")
+    layers = f"{count(weights, 'layer')} of weights, {neurons} of neurons"
+    print(f"{args.out}: {layers}, steps of {graph.metadata['dt_s']:g} s")
     found = []
     if args.verify:
         x, what = clips(args, exported)
@@ -82,7 +84,7 @@ def clips(args: argparse.Namespace, exported: Any) -> tuple[Any, str]:
     if args.data:
         loaded = load_clips(exported, args.data, n_clips=args.clips)
         subjects = ", ".join(loaded.subjects)
-        return loaded.x, f"{loaded.x.shape[1]} clips of {loaded.x.shape[0]} steps ({subjects})"
+        return loaded.x, f"{count(loaded.x.shape[1], 'clip')} of {count(loaded.x.shape[0], 'step')} ({subjects})"
     config = exported.model.config
     shape = (N_STEPS, 2, config["in_channels"], *config["size"])
     counts = torch.poisson(torch.full(shape, MEAN_COUNT), generator=torch.Generator().manual_seed(0))

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from snnfer.cli._export_input import Exported
+from snnfer.cli._export_input import Exported, LoadedClips
 from snnfer.errors import ConfigError, ExportError
 
 GRADED_BITS = 8
@@ -41,6 +41,23 @@ def describe_training(exported: Exported) -> dict[str, Any]:
         "std": list(trained.std),
         "class_names": list(trained.class_names),
         "training": trained.training,
+    }
+
+
+def describe_certified(folder: str, data: str, calibration: LoadedClips, tested: LoadedClips) -> dict[str, Any]:
+    """Which network was certified on whom, and by which versions."""
+    import torch
+
+    from snnfer import __version__
+
+    return {
+        "model_folder": folder,
+        "data": data,
+        "calibration_subjects": list(calibration.subjects),
+        "calibration_clips": len(calibration.names),
+        "test_subjects": list(tested.subjects),
+        "test_clips": list(tested.names),
+        "versions": {"snnfer": __version__, "torch": torch.__version__},
     }
 
 

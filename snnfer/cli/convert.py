@@ -3,6 +3,7 @@
 import argparse
 from typing import Any
 
+from snnfer._words import count
 from snnfer.cli._convert_sigma_delta import convert_encoder, save_graph
 from snnfer.cli._export_input import N_CALIBRATION
 from snnfer.errors import ConfigError
@@ -77,7 +78,8 @@ def convert(args: argparse.Namespace) -> int:
         curve_steps=sorted({*powers_of_two(args.max_steps or args.steps), args.steps}),
         tolerance=args.tolerance,
     )
-    print(f"{exported.name}: ranges from {len(calibration.x)} images of {', '.join(calibration.subjects)}; {where}\n")
+    source = f"{count(len(calibration.x), 'image')} of {', '.join(calibration.subjects)}"
+    print(f"{exported.name}: ranges from {source}; {where}\n")
     print(report.table())
     values = {"model": args.model, "measured_on": where, **report.to_dict()}
     save_converted(args.out, exported.trained, snn, values)

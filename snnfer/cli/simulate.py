@@ -4,6 +4,7 @@ import argparse
 import math
 from typing import Any
 
+from snnfer._words import count
 from snnfer.cli._export_input import add_data_arguments
 from snnfer.errors import ConfigError
 
@@ -87,12 +88,15 @@ def read_for_file(args: argparse.Namespace, graph: Any) -> Any:
     if args.steps is not None:
         clips = dataclasses.replace(clips, x=clips.x[: args.steps], lengths=clips.lengths.clamp(max=args.steps))
     steps, n_clips = clips.x.shape[:2]
-    print(f"{args.net}: {len(graph.layers)} layers, {n_clips} clips of {', '.join(clips.subjects)}, {steps} steps each")
+    whom = f"{count(n_clips, 'clip')} of {', '.join(clips.subjects)}"
+    print(f"{args.net}: {count(len(graph.layers), 'layer')}, {whom}, {count(steps, 'step')} each")
     return clips
 
 
 def print_certificate(certificate: Any) -> None:
-    """One line of what the file says of itself: accuracies, on what."""
+    """One line of what the file says of itself: accuracies, on what; another where layers sent no spikes."""
+    from snnfer.converters._silence import warn_of_silence
+
     if not certificate:
         print("certificate: none in the file")
         return
@@ -102,8 +106,10 @@ def print_certificate(certificate: Any) -> None:
         names = ("accuracy_float", "accuracy_integer", "same_prediction")
     values = dict(zip(("float", "integer", "same prediction"), map(certificate.get, names), strict=True))
     parts = [f"{word} {value:.1%}" for word, value in values.items() if value is not None]
-    number = f"{certificate['n_samples']} clips" if is_clips else f"{certificate['n_evaluation']} images"
+    number = count(certificate["n_samples"], "clip") if is_clips else count(certificate["n_evaluation"], "image")
     print(f"certificate of {number}: {', '.join(parts)}")
+    if warning := warn_of_silence(certificate.get("silent_layers", ()), len(certificate.get("layers", ()))):
+        print(warning)
 
 
 def run_twin(args: argparse.Namespace, graph: Any, clips: Any, graded: bool) -> tuple[dict[str, Any], int]:
@@ -155,7 +161,7 @@ def check_memory(graph: Any, clips: Any, *, value_bytes: int = 1) -> None:
     per_clip = n_steps * value_bytes * sum(math.prod(layer.shape) for layer in graph.layers)
     if per_clip * n_clips > MEMORY:
         raise ConfigError(
-            f"{n_clips} clips make {per_clip * n_clips / 2**30:.1f} GB of spikes to compare",
+            f"{count(n_clips, 'clip')} would make {per_clip * n_clips / 2**30:.1f} GB of spikes to compare",
             fix=f"compare fewer, --clips {max(1, MEMORY // per_clip)}",
         )
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from snnfer._words import count
 from snnfer.errors import SnnferError
 from snnfer.plot.style import GREY, new_figure, style_of, tidy
 
@@ -44,7 +45,8 @@ def plot_accuracy_over_steps(
         axes.axhline(100 * reference, color=GREY, linestyle="--", linewidth=1.2,
                      label=f"without spikes {100 * reference:.1f} %")  # fmt: skip
     if recommended is not None:
-        axes.axvline(recommended, color=GREY, linestyle=":", linewidth=1.4, label=f"recommended: {recommended} steps")
+        label = f"recommended: {count(recommended, 'step')}"
+        axes.axvline(recommended, color=GREY, linestyle=":", linewidth=1.4, label=label)
     axes.set_xscale("log", base=2)
     ticks = sorted({step for points in curves.values() for step, _ in points})
     axes.set_xticks(ticks, [str(tick) for tick in ticks])

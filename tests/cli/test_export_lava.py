@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 
+import snnfer
 from snnfer.cli import _export_input
 from snnfer.cli import main as cli
 from snnfer.cli._export_input import load_clips, load_exported
@@ -34,8 +35,13 @@ def test_file_and_certificate(model, module_toy_manifest, tmp_path, capsys):
     assert run(model, "--out", tmp_path / "net.net", "--data", module_toy_manifest) == 0
     out = capsys.readouterr().out
     certificate = json.loads((tmp_path / "net.json").read_text())
-    assert read_certificate(tmp_path / "net.net") == certificate
     graph = read_netx(tmp_path / "net.net")
+    assert certificate.items() >= {**read_certificate(tmp_path / "net.net"), **graph.metadata}.items()
+    assert certificate["model"]["name"] == "au_snn"
+    assert (certificate["model_folder"], certificate["data"]) == (model, str(module_toy_manifest))
+    assert (certificate["calibration_subjects"], certificate["test_subjects"]) == (["anna", "ben"], ["cleo"])
+    assert (certificate["calibration_clips"], len(certificate["test_clips"])) == (12, 6)
+    assert certificate["versions"] == {"snnfer": snnfer.__version__, "torch": torch.__version__}
     assert graph.metadata["class_names"] == ["AU2", "AU12", "AU45"]
     assert graph.metadata["training"]["train_subjects"] == ["anna", "ben"]
     exported = load_exported(model)
@@ -57,7 +63,9 @@ def test_file_and_certificate(model, module_toy_manifest, tmp_path, capsys):
 def test_certificate_of_lava(model, module_toy_manifest, tmp_path, capsys):
     arguments = ("--data", module_toy_manifest, "--clips", 1, "--calibration-clips", 1, "--lava")
     assert run(model, "--out", tmp_path / "net.net", *arguments) == 0
-    assert "(0 mismatching spikes)" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "(0 mismatching spikes)" in out
+    assert "certified on 1 clip of cleo" in out
     certificate = read_certificate(tmp_path / "net.net")
     assert certificate["simulator_mismatches"] == 0
     assert certificate["accuracy_simulator"] == certificate["accuracy_integer"]

@@ -50,6 +50,8 @@ def test_twin_prints_and_writes_what_the_library_computes(net, tmp_path, capsys)
     right = (expected.scores(clips.lengths).argmax(1) == clips.labels).double().mean()
     assert values["accuracy"] == pytest.approx(float(right))
     assert f"accuracy {float(right):.1%}" in out
+    assert run(path, "--data", data, "--clips", 1, "--steps", 1) == 0
+    assert "6 layers, 1 clip of cleo, 1 step each" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("lava")

@@ -12,6 +12,7 @@ from snnfer.converters.certificate import certify
 from snnfer.converters.from_model import to_graph
 from snnfer.converters.graph import Dense, Graph, Spike
 from snnfer.converters.loihi.quantise import quantise
+from snnfer.converters.run import run_graph
 from snnfer.errors import ConversionError, ShapeError
 from snnfer.models import create_model
 from snnfer.neurons.steps import lif_step
@@ -54,6 +55,17 @@ class OneNeuron(nn.Module):
             spike, v = lif_step(0.3 * frame, v, tau=1e12, v_threshold=1.0, decay_input=False)
             spikes.append(spike)
         return torch.stack(spikes)
+
+
+class Through(nn.Module):
+    """A graph as a network."""
+
+    def __init__(self, graph):
+        super().__init__()
+        self.graph = graph
+
+    def forward(self, x):
+        return run_graph(self.graph, x)[self.graph.nodes[-1].name]
 
 
 def test_counts_by_hand():
@@ -139,6 +151,39 @@ def test_table_and_json(certificate):
     assert values["layers"][0]["name"] == "layers.conv1.conv"
     after = certificate.with_simulator(accuracy=0.5, mismatches=0)
     assert "simulator 50.0 % (0 mismatching spikes)" in after.table()
+
+
+def test_layers_without_spikes_are_named_and_certify_nothing():
+    """The first neuron fires at every 4th step, the second needs 50 spikes at once."""
+    nodes = (
+        Dense("a", torch.tensor([[0.3]]), torch.zeros(1)), Spike("lif1", tau=1e12),
+        Dense("b", torch.tensor([[0.02]]), torch.zeros(1)), Spike("lif2", tau=1e12),
+    )  # fmt: skip
+    graph = Graph(nodes, (1,))
+
+    def found(steps):
+        return certify(Through(graph), graph, quantise(graph), torch.ones(steps, 2, 1), torch.tensor([0, 0]))
+
+    half, none = found(20), found(2)
+    assert half.silent_layers == ("b",)
+    assert half.to_dict()["silent_layers"] == ["b"]
+    assert "warning: b sent no spikes: nothing was compared there" in half.table()
+    assert "100.0 % (no vote: the scores of all classes are equal)" in half.table()
+    assert [row.split()[2:4] for row in half.table().splitlines()[1:3]] == [["0.000", "%"], ["silent", "silent"]]
+    assert "warning: the network sent no spikes (a, b): nothing was compared" in none.table()
+
+
+def test_a_firing_network_is_not_warned_about(certificate):
+    assert certificate.silent_layers == ()
+    assert "warning" not in certificate.table()
+
+
+@pytest.mark.parametrize("label", [-1, 3])
+def test_labels_outside_the_classes_are_refused(model, clips, label):
+    graph = to_graph(model)
+    labels = torch.tensor([0, 1, 2, 0, 1, label])
+    with pytest.raises(ShapeError, match="expected classes 0 to 2 of the network"):
+        certify(model, graph, quantise(graph), clips, labels)
 
 
 def test_approximations_are_named():

@@ -301,6 +301,13 @@ def test_what_a_graph_cannot_say_is_an_error_that_names_it(case):
         to_graph(model, input_shape=given)
 
 
+def test_a_name_is_no_network():
+    with pytest.raises(ConversionError, match=r"the model is the text 'au_snn'; expected a network.*create_model"):
+        to_graph("au_snn")  # type: ignore[arg-type]
+    with pytest.raises(ConversionError, match="the model is a dict"):
+        to_graph({}, input_shape=(1, 2, 2))  # type: ignore[arg-type]
+
+
 def test_the_size_of_the_input_must_be_known():
     with pytest.raises(ConversionError, match=r"pass input_shape, for example input_shape=\(2, 64, 64\)"):
         to_graph(nn.Sequential(nn.Conv2d(2, 4, 3)))

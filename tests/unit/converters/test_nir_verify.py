@@ -10,6 +10,7 @@ from torch import nn
 
 from snnfer.converters.graph import Conv, Flatten, Graph, Spike
 from snnfer.converters.nir.export import to_nir
+from snnfer.converters.nir.spikes import spikes_of
 from snnfer.converters.nir.verify import ROUNDING, verify_nir
 from snnfer.errors import ConversionError, MissingExtraError, ShapeError, SnnferError
 from snnfer.layers import SpikingSequential, TimeDistributed
@@ -101,6 +102,18 @@ def test_margin_is_the_distance_of_the_potential():
     potential = 0.5 * 0.75 + 0.55  # of the second step: above 0.9, below 1
     assert [origin.step for origin in found.origins] == [1]
     np.testing.assert_allclose(found.origins[0].margin, 1 - potential, rtol=1e-5)
+
+
+def test_layers_without_spikes_are_named(network):
+    """Their zero differences are no proof."""
+    model, x = network
+    silent = verify_nir(to_nir(model), torch.zeros_like(x), "snnfer", model=model)
+    rates = {name: float(spikes.float().mean()) for name, spikes in spikes_of(model, torch.zeros_like(x)).items()}
+    assert set(silent.silent_layers) == {name for name, rate in rates.items() if not rate}
+    assert silent.silent_layers
+    assert silent.to_dict()["silent_layers"] == list(silent.silent_layers)
+    assert "sent no spikes" in silent.summary().splitlines()[1]
+    assert silent.table().count("silent") == len(silent.silent_layers)
 
 
 def test_model_stays_as_it_was(network):

@@ -228,6 +228,15 @@ def test_what_cannot_be_converted_says_why():
         ann_to_snn(nn.Linear(3, 2), calibration=torch.rand(4, 3))
 
 
+@pytest.mark.parametrize("method", ["rate", "qcfs", "sigma_delta"])
+@pytest.mark.parametrize("first", ["rate", "sigma_delta"])
+def test_what_was_converted_is_not_converted_again(first, method):
+    ann, x = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)), torch.rand(8, 3)
+    snn, _ = ann_to_snn(ann, calibration=x, method=first)
+    with pytest.raises(ConversionError, match="a spiking network already"):
+        ann_to_snn(snn, calibration=x, method=method)
+
+
 class Hidden(nn.Module):
     """A network whose forward pass does more than its graph says."""
 
@@ -253,6 +262,8 @@ def test_a_graph_that_differs_from_the_network_is_refused():
         ({"calibration": torch.full((4, 3), math.nan)}, ShapeError, "NaN or infinity"),
         ({"evaluation": torch.rand(3)}, ShapeError, "the evaluation data has shape"),
         ({"labels": torch.zeros(3)}, ShapeError, "one per image"),
+        ({"labels": torch.full((40,), 2)}, ShapeError, "labels from 2 to 2; expected classes 0 to 1"),
+        ({"labels": torch.full((40,), -1), "method": "sigma_delta"}, ShapeError, "expected classes 0 to 1"),
         ({"n_steps": 0}, SnnferError, "n_steps = 0"),
         ({"percentile": 0}, ConfigError, "percentile = 0"),
         ({"initial_charge": 1.0}, ConfigError, "initial_charge = 1.0"),

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from snnfer.converters.ann_to_snn import StepReport, accuracy_curve, recommend_steps
+from snnfer.converters.ann_to_snn import ConversionReport, StepReport, accuracy_curve, recommend_steps
 from snnfer.converters.ann_to_snn.build import build_network
 from snnfer.converters.ann_to_snn.measure import layer_reports
 from snnfer.converters.graph import Activation, Dense, Graph
@@ -42,9 +42,31 @@ def test_curve_by_hand():
     assert one.relative_error == pytest.approx(error.item())
 
 
+def test_few_steps_of_a_weak_network_that_are_right_by_luck_are_not_recommended():
+    curve = [StepReport(n, 0.0, a, 0.2, 0.0) for n, a in ((1, 0.3), (2, 0.6), (4, 0.895), (8, 0.9))]
+    assert recommend_steps(curve, ann_accuracy=0.2, tolerance=0.01) == 4
+    wrong = [StepReport(n, 0.0, 0.8, 0.0, 0.0) for n in (1, 2, 4)]
+    assert recommend_steps(wrong, ann_accuracy=0.0, tolerance=0.01) is None
+
+
+def test_the_report_says_why_nothing_is_recommended():
+    def report(accuracy, *shares):
+        curve = tuple(StepReport(2**i, 0.0, share, share, 0.0) for i, share in enumerate(shares))
+        return ConversionReport("rate", 1, (), curve, accuracy, None, 0.01, 1, 1, False, chance=0.5)
+
+    assert report(0.5, 0.5).recommended_steps is None
+    assert "recommended: none, because the network without spikes is no better than guessing (50.0%)" in (
+        report(0.5, 0.5).table()
+    )
+    assert "recommended: none, because no measured number" in report(0.9, 0.6, 0.8).table()
+    assert "recommended: 1 step, " in report(0.9, 0.9, 0.9).table()
+    assert "layers at 1 step; 1 image measured" in report(0.9, 0.9).table()
+
+
 def test_recommendation_asks_for_all_later_steps_too():
     curve = [StepReport(n, 0.0, 0.9, a, 0.0) for n, a in ((1, 0.9), (2, 0.5), (4, 0.88), (8, 0.91))]
     assert recommend_steps(curve, ann_accuracy=0.9, tolerance=0.01) == 8
+    assert recommend_steps(curve, ann_accuracy=0.9, tolerance=0.01, chance=0.9) is None
     assert recommend_steps(curve, ann_accuracy=0.9, tolerance=0.02) == 4
     assert recommend_steps(curve, ann_accuracy=0.95, tolerance=0.01) is None
     assert recommend_steps(curve, tolerance=0.1) == 1  # without labels: agreement
