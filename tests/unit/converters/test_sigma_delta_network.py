@@ -128,7 +128,7 @@ def test_maps_are_an_output_too():
     assert report.agreement is None
     assert "same prediction" not in report.table()
     with pytest.raises(ShapeError, match="an encoder without its classifier"):
-        ann_to_snn(encoder, calibration=x, labels=torch.zeros(8), method="sigma_delta")
+        ann_to_snn(encoder, calibration=x, labels=torch.zeros(8, dtype=torch.int64), method="sigma_delta")
 
 
 class PlusOne(nn.Module):
