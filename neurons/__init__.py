@@ -12,6 +12,7 @@ from snnfer.neurons import functional, steps, surrogate
 from snnfer.neurons._base import Neuron, create_neuron, list_neurons, register_neuron
 from snnfer.neurons._observe import observe
 from snnfer.neurons.integrate_and_fire import IF, LI, LIF, PLIF
+from snnfer.neurons.kernels import KernelStatus, kernel_status, use_kernel
 from snnfer.neurons.soft_spiking import SoftSpiking
 from snnfer.neurons.surrogate import ATan, Sigmoid, SuperSpike, Surrogate, Triangle
 
@@ -21,6 +22,7 @@ __all__ = [
     "LIF",
     "PLIF",
     "ATan",
+    "KernelStatus",
     "Neuron",
     "Sigmoid",
     "SoftSpiking",
@@ -29,9 +31,11 @@ __all__ = [
     "Triangle",
     "create_neuron",
     "functional",
+    "kernel_status",
     "list_neurons",
     "observe",
     "register_neuron",
     "steps",
     "surrogate",
+    "use_kernel",
 ]

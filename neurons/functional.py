@@ -11,7 +11,7 @@ from snnfer.errors import ShapeError, SnnferError, StateError
 from snnfer.neurons._dynamics import Dynamics, Reset
 from snnfer.neurons._leaky_sequence import leaky_sequence
 from snnfer.neurons._soft_spike import soft_spike
-from snnfer.neurons._spiking_sequence import spiking_sequence
+from snnfer.neurons.kernels._dispatch import spiking_sequence
 from snnfer.neurons.surrogate import ATan, Surrogate
 
 _ATAN = ATan()

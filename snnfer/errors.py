@@ -47,6 +47,10 @@ class EventFileError(SnnferError):
     """An event file is missing, damaged, of another format, or holds impossible events."""
 
 
+class KernelError(SnnferError):
+    """A compiled kernel was asked for that cannot run here."""
+
+
 class DatasetError(SnnferError):
     """A data set, manifest or clip cannot be used as it is."""
 

@@ -1,0 +1,64 @@
+// What all kernels share. Every file is compiled once per instruction set; SNNFER_NAME gives the exported names their
+// suffix, and the Python side takes those that the processor can run.
+#pragma once
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <thread>
+#include <vector>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#define SNNFER_JOIN_(a, b) a##_##b
+#define SNNFER_JOIN(a, b) SNNFER_JOIN_(a, b)
+#define SNNFER_NAME(name) SNNFER_JOIN(name, SNNFER_LEVEL)
+#if defined(_WIN32)
+#define SNNFER_EXPORT extern "C" __declspec(dllexport)
+#else
+#define SNNFER_EXPORT extern "C" __attribute__((visibility("default")))
+#endif
+#if defined(__GNUC__) && !defined(__clang__)
+#define SNNFER_VECTOR _Pragma("GCC ivdep")
+#elif defined(__clang__)
+#define SNNFER_VECTOR _Pragma("clang loop vectorize(enable)")
+#else
+#define SNNFER_VECTOR
+#endif
+
+namespace snnfer {
+
+// Numbers too small for the normal range count as zero while this lives: a decaying potential reaches them and would
+// slow every operation down a hundredfold.
+class FlushSubnormals {
+#if defined(__x86_64__)
+  public:
+    FlushSubnormals() : saved_(_mm_getcsr()) { _mm_setcsr(saved_ | 0x8040); }
+    ~FlushSubnormals() { _mm_setcsr(saved_); }
+
+  private:
+    unsigned saved_;
+#else
+  public:
+    FlushSubnormals() {}
+    ~FlushSubnormals() {}
+#endif
+};
+
+// Runs body(block) for all blocks, each thread a contiguous share, so that sums over blocks do not depend on timing.
+template <typename Body>
+void parallel_blocks(int64_t n_blocks, int n_threads, const Body &body) {
+    n_threads = static_cast<int>(std::max<int64_t>(1, std::min<int64_t>(n_threads, n_blocks)));
+    auto share = [&](int thread) {
+        FlushSubnormals flush;
+        const int64_t first = n_blocks * thread / n_threads, last = n_blocks * (thread + 1) / n_threads;
+        for (int64_t block = first; block < last; ++block) body(block);
+    };
+    std::vector<std::thread> others;
+    for (int thread = 1; thread < n_threads; ++thread) others.emplace_back(share, thread);
+    share(0);
+    for (auto &other : others) other.join();
+}
+
+}  // namespace snnfer
