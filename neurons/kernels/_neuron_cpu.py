@@ -62,8 +62,9 @@ class _SpikingSequence(torch.autograd.Function):
     def backward(ctx: Any, grad_spikes: torch.Tensor, grad_last: torch.Tensor) -> Any:  # type: ignore[override]
         potentials, rate, v, x = ctx.saved_tensors
         order = _memory_order(potentials)
-        h, grad_s, x = (_arranged(a, order) for a in (potentials, grad_spikes, x))
-        last, v = (_arranged_state(a, order) for a in (grad_last, v))
+        h, grad_s, last = _arranged(potentials, order), _arranged(grad_spikes, order), _arranged_state(grad_last, order)
+        x = _arranged(x, order) if x is not None else None
+        v = _arranged_state(v, order) if v is not None else None
         grad_x, grad_v = torch.empty_like(h), torch.empty_like(last)
         grad_rate = torch.empty_like(last) if ctx.needs_rate else None
         arguments = (h, grad_s, last, _rates(rate, potentials, order), v, x, grad_x, grad_v, grad_rate)
@@ -125,13 +126,13 @@ def _inverse(order: Order) -> Order:
     return tuple(sorted(range(len(order)), key=order.__getitem__))
 
 
-def _arranged(x: torch.Tensor | None, order: Order) -> torch.Tensor | None:
+def _arranged(x: torch.Tensor, order: Order) -> torch.Tensor:
     """A sequence ``[T, N, *]`` with its axes in `order`, contiguous; not copied where it lies so already."""
-    return None if x is None else x.permute(0, *(axis + 1 for axis in order)).contiguous()
+    return x.permute(0, *(axis + 1 for axis in order)).contiguous()
 
 
-def _arranged_state(v: torch.Tensor | None, order: Order) -> torch.Tensor | None:
-    return None if v is None else v.permute(order).contiguous()
+def _arranged_state(v: torch.Tensor, order: Order) -> torch.Tensor:
+    return v.permute(order).contiguous()
 
 
 def _rates(rate: torch.Tensor | None, x: torch.Tensor, order: Order) -> torch.Tensor | None:
