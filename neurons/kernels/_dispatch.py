@@ -5,7 +5,7 @@ import torch
 from snnfer.errors import KernelError
 from snnfer.neurons import _spiking_sequence
 from snnfer.neurons._dynamics import Dynamics
-from snnfer.neurons.kernels import _neuron_cpu
+from snnfer.neurons.kernels import _neuron_cpu, _sequence
 from snnfer.neurons.kernels._select import chosen_kernel
 
 
@@ -17,7 +17,7 @@ def spiking_sequence(
     if kernel == "cpu":
         obstacle = _neuron_cpu.obstacle(x, dynamics)
         if not obstacle:
-            return _neuron_cpu.spiking_sequence(x, v, rate, dynamics)
+            return _sequence.spiking_sequence(_neuron_cpu.CompiledNeuron, x, v, rate, dynamics)
         if insists:
             raise KernelError(
                 "the kernel 'cpu' cannot run this neuron", cause=obstacle, fix='take use_kernel("reference")'

@@ -1,10 +1,8 @@
 """Spiking neurons over a whole sequence in compiled code: one pass over time, forward and backward."""
 
 import ctypes
-from typing import Any
 
 import torch
-from torch.autograd.function import once_differentiable
 
 from snnfer.neurons._dynamics import Dynamics
 from snnfer.neurons.kernels import _library
@@ -14,7 +12,6 @@ _SURROGATES = {ATan: 0, Sigmoid: 1, Triangle: 2, SuperSpike: 3}
 _NO_LEAK, _TAU, _RATE, _RATES = range(4)
 _ZERO, _VALUE, _SOFT = range(3)
 _TYPES = {torch.float32: "f32", torch.float64: "f64"}
-Order = tuple[int, ...]
 
 
 class Settings(ctypes.Structure):
@@ -35,59 +32,38 @@ def obstacle(x: torch.Tensor, dynamics: Dynamics) -> str:
     return ""
 
 
-def spiking_sequence(
-    x: torch.Tensor, v: torch.Tensor, rate: torch.Tensor | None, dynamics: Dynamics
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Spikes ``[T, N, *]`` and last potential ``[N, *]`` of the input `x` ``[T, N, *]``, started at `v`."""
-    if torch.is_grad_enabled() and any(a is not None and a.requires_grad for a in (x, v, rate)):
-        return _SpikingSequence.apply(x, v, rate, dynamics)  # type: ignore[return-value]
-    spikes, _, last = _forward(x, v, rate, dynamics, keep=False)
-    return spikes, last
-
-
-class _SpikingSequence(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, v: torch.Tensor, rate: torch.Tensor | None, dynamics: Dynamics) -> Any:
-        spikes, potentials, last = _forward(x, v, rate, dynamics, keep=True)
-        needs_rate = rate is not None and ctx.needs_input_grad[2]
-        ctx.save_for_backward(
-            potentials, rate, v if needs_rate else None, x if needs_rate and dynamics.decay_input else None
-        )
-        ctx.dynamics = dynamics
-        ctx.needs_rate = needs_rate
-        return spikes, last
+class CompiledNeuron:
+    """The kernels of neuron.cpp, as a `snnfer.neurons.kernels._sequence.NeuronKernel`."""
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad_spikes: torch.Tensor, grad_last: torch.Tensor) -> Any:  # type: ignore[override]
-        potentials, rate, v, x = ctx.saved_tensors
-        order = _memory_order(potentials)
-        h, grad_s, last = _arranged(potentials, order), _arranged(grad_spikes, order), _arranged_state(grad_last, order)
-        x = _arranged(x, order) if x is not None else None
-        v = _arranged_state(v, order) if v is not None else None
-        grad_x, grad_v = torch.empty_like(h), torch.empty_like(last)
-        grad_rate = torch.empty_like(last) if ctx.needs_rate else None
-        arguments = (h, grad_s, last, _rates(rate, potentials, order), v, x, grad_x, grad_v, grad_rate)
-        _run("neuron_backward", h, arguments, _settings(ctx.dynamics, rate))
-        back = _inverse(order)
-        if grad_rate is not None:
-            grad_rate = grad_rate.permute(back).sum_to_size(rate.shape)
-        return grad_x.permute(0, *(axis + 1 for axis in back)), grad_v.permute(back), grad_rate, None
+    def forward(
+        x: torch.Tensor,
+        v: torch.Tensor,
+        rate: torch.Tensor | None,
+        rates: torch.Tensor | None,
+        spikes: torch.Tensor,
+        potentials: torch.Tensor | None,
+        last: torch.Tensor,
+        dynamics: Dynamics,
+    ) -> None:
+        _run("neuron_forward", x, (x, v, rates, spikes, potentials, last), make_settings(dynamics, rate))
 
-
-def _forward(
-    x: torch.Tensor, v: torch.Tensor, rate: torch.Tensor | None, dynamics: Dynamics, *, keep: bool
-) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor]:
-    """Spikes, potentials before the reset (None unless kept) and last potential, laid out as `x`."""
-    order = _memory_order(x)
-    current, start = _arranged(x, order), _arranged_state(v, order)
-    spikes, last = torch.empty_like(current), torch.empty_like(start)
-    potentials = torch.empty_like(current) if keep else None
-    arguments = (current, start, _rates(rate, x, order), spikes, potentials, last)
-    _run("neuron_forward", current, arguments, _settings(dynamics, rate))
-    back = _inverse(order)
-    axes = (0, *(axis + 1 for axis in back))
-    return spikes.permute(axes), potentials.permute(axes) if potentials is not None else None, last.permute(back)
+    @staticmethod
+    def backward(
+        potentials: torch.Tensor,
+        grad_spikes: torch.Tensor,
+        grad_last: torch.Tensor,
+        rate: torch.Tensor | None,
+        rates: torch.Tensor | None,
+        v: torch.Tensor | None,
+        x: torch.Tensor | None,
+        grad_x: torch.Tensor,
+        grad_v: torch.Tensor,
+        grad_rate: torch.Tensor | None,
+        dynamics: Dynamics,
+    ) -> None:
+        arguments = (potentials, grad_spikes, grad_last, rates, v, x, grad_x, grad_v, grad_rate)
+        _run("neuron_backward", potentials, arguments, make_settings(dynamics, rate))
 
 
 def _run(name: str, x: torch.Tensor, arguments: tuple[torch.Tensor | None, ...], settings: Settings) -> None:
@@ -98,7 +74,8 @@ def _run(name: str, x: torch.Tensor, arguments: tuple[torch.Tensor | None, ...],
     function(*pointers, *sizes, ctypes.byref(settings), ctypes.c_int(torch.get_num_threads()))
 
 
-def _settings(dynamics: Dynamics, rate: torch.Tensor | None) -> Settings:
+def make_settings(dynamics: Dynamics, rate: torch.Tensor | None) -> Settings:
+    """What the kernels know about a neuron; more than one rate is passed beside it."""
     reset = _SOFT if dynamics.reset == "soft" else _VALUE if dynamics.v_reset else _ZERO
     constant = _NO_LEAK if dynamics.tau is None else _TAU
     leak = constant if rate is None else _RATE if rate.numel() == 1 else _RATES
@@ -114,27 +91,3 @@ def _settings(dynamics: Dynamics, rate: torch.Tensor | None) -> Settings:
         decay_input=dynamics.decay_input,
         detach_reset=dynamics.detach_reset,
     )
-
-
-def _memory_order(x: torch.Tensor) -> Order:
-    """Axes of ``[N, *]`` from the slowest to the fastest in memory: the kernel takes channels-last as it is."""
-    strides = x.stride()[1:]
-    return tuple(sorted(range(len(strides)), key=lambda axis: -strides[axis]))
-
-
-def _inverse(order: Order) -> Order:
-    return tuple(sorted(range(len(order)), key=order.__getitem__))
-
-
-def _arranged(x: torch.Tensor, order: Order) -> torch.Tensor:
-    """A sequence ``[T, N, *]`` with its axes in `order`, contiguous; not copied where it lies so already."""
-    return x.permute(0, *(axis + 1 for axis in order)).contiguous()
-
-
-def _arranged_state(v: torch.Tensor, order: Order) -> torch.Tensor:
-    return v.permute(order).contiguous()
-
-
-def _rates(rate: torch.Tensor | None, x: torch.Tensor, order: Order) -> torch.Tensor | None:
-    """A rate per neuron, where there is more than one."""
-    return None if rate is None or rate.numel() == 1 else _arranged_state(rate.expand(x.shape[1:]), order)
