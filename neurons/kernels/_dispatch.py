@@ -13,13 +13,24 @@ def spiking_sequence(
     x: torch.Tensor, v: torch.Tensor, rate: torch.Tensor | None, dynamics: Dynamics
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Spikes ``[T, N, *]`` and last potential ``[N, *]`` of the input `x` ``[T, N, *]``, started at `v`."""
-    kernel, insists = chosen_kernel(x)
-    if kernel == "cpu":
-        obstacle = _neuron_cpu.obstacle(x, dynamics)
-        if not obstacle:
-            return _sequence.spiking_sequence(_neuron_cpu.CompiledNeuron, x, v, rate, dynamics)
-        if insists:
-            raise KernelError(
-                "the kernel 'cpu' cannot run this neuron", cause=obstacle, fix='take use_kernel("reference")'
-            )
+    name, insists = chosen_kernel(x)
+    if name == "reference":
+        return _spiking_sequence.spiking_sequence(x, v, rate, dynamics)
+    obstacle, kernel = _compiled(x, dynamics) if name == "cpu" else _on_cuda(x, dynamics)
+    if not obstacle:
+        return _sequence.spiking_sequence(kernel, x, v, rate, dynamics)
+    if insists:
+        raise KernelError(
+            f"the kernel '{name}' cannot run this neuron", cause=obstacle, fix='take use_kernel("reference")'
+        )
     return _spiking_sequence.spiking_sequence(x, v, rate, dynamics)
+
+
+def _compiled(x: torch.Tensor, dynamics: Dynamics) -> tuple[str, type[_sequence.NeuronKernel]]:
+    return _neuron_cpu.obstacle(x, dynamics), _neuron_cpu.CompiledNeuron
+
+
+def _on_cuda(x: torch.Tensor, dynamics: Dynamics) -> tuple[str, type[_sequence.NeuronKernel]]:
+    from snnfer.neurons.kernels import _neuron_triton
+
+    return _neuron_triton.obstacle(x, dynamics), _neuron_triton.TritonNeuron

@@ -25,11 +25,13 @@ class Settings(ctypes.Structure):
 
 def obstacle(x: torch.Tensor, dynamics: Dynamics) -> str:
     """What keeps the kernel from running on `x`; empty where it can."""
-    if type(dynamics.surrogate) not in _SURROGATES:
-        return f"the surrogate {type(dynamics.surrogate).__name__} is known to plain torch only"
-    if x.dtype not in _TYPES:
-        return f"it takes float32 and float64, not {x.dtype}"
-    return ""
+    return surrogate_obstacle(dynamics) if x.dtype in _TYPES else f"it takes float32 and float64, not {x.dtype}"
+
+
+def surrogate_obstacle(dynamics: Dynamics) -> str:
+    """What keeps a kernel from the surrogate gradient; empty where it knows it."""
+    known = type(dynamics.surrogate) in _SURROGATES
+    return "" if known else f"the surrogate {type(dynamics.surrogate).__name__} is known to plain torch only"
 
 
 class CompiledNeuron:

@@ -2,8 +2,11 @@
 
 import contextlib
 import contextvars
+import functools
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib import metadata
 from typing import Literal, get_args
 
 import torch
@@ -72,7 +75,7 @@ def kernel_status(name: Kernel) -> KernelStatus:
     if name == "cpu":
         return KernelStatus("cpu", *_library.status())
     if name == "triton":
-        return KernelStatus("triton", False, "no Triton kernels yet")
+        return KernelStatus("triton", *_triton_status())
     return KernelStatus("reference", True, f"plain torch {torch.__version__.partition('+')[0]}")
 
 
@@ -80,9 +83,41 @@ def chosen_kernel(x: torch.Tensor) -> tuple[Kernel, bool]:
     """Kernel for `x`, and whether the user insists on it (then what it cannot do is an error)."""
     chosen = _chosen.get()
     if chosen is None:
-        return ("cpu" if x.device.type == "cpu" and _library.status()[0] else "reference"), False
+        return _by_device(x.device.type), False
     if chosen == "cpu" and x.device.type != "cpu":
         raise KernelError(
             f"a tensor on {x.device} with the kernel 'cpu'", expected="a tensor on the CPU", fix="move it with x.cpu()"
         )
+    if chosen == "triton" and x.device.type != "cuda" and not _interpreted():
+        raise KernelError(
+            f"a tensor on {x.device} with the kernel 'triton'",
+            expected="a CUDA tensor",
+            fix='move it with x.to("cuda")',
+        )
     return chosen, True
+
+
+def _by_device(device: str) -> Kernel:
+    if device == "cpu" and _library.status()[0]:
+        return "cpu"
+    return "triton" if device == "cuda" and _triton_status()[0] else "reference"
+
+
+def _interpreted() -> bool:
+    return os.environ.get("TRITON_INTERPRET") == "1"
+
+
+@functools.cache
+def _triton_status() -> tuple[bool, str]:
+    """Whether Triton kernels can run, and with what, or why not; does not import triton."""
+    try:
+        version = metadata.version("triton")
+    except metadata.PackageNotFoundError:
+        return False, "triton is not installed: it comes with torch for CUDA on Linux"
+    if _interpreted():
+        return True, f"triton {version}, interpreted on the CPU (TRITON_INTERPRET=1)"
+    if not torch.cuda.is_available():
+        return False, f"triton {version} is installed, but torch sees no CUDA device"
+    if torch.cuda.get_device_capability() < (7, 0):
+        return False, f"{torch.cuda.get_device_name()} is too old for triton, which needs compute capability 7.0"
+    return True, f"triton {version} on {torch.cuda.get_device_name()}"
