@@ -75,6 +75,10 @@ class SpikingNeuron(Neuron):
         self.detach_reset = detach_reset
         self.surrogate = surrogate
 
+    def dynamics(self) -> tuple[Dynamics, torch.Tensor | None]:
+        """Constants of the membrane equation, and the leak rate where it is learned: what a fused kernel needs."""
+        raise NotImplementedError
+
     def _firing(self) -> dict[str, Any]:
         """The arguments of threshold, reset and surrogate."""
         return {

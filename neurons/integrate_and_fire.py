@@ -8,7 +8,7 @@ from torch import nn
 
 from snnfer.neurons import functional
 from snnfer.neurons._base import Neuron, SpikingNeuron, register_neuron
-from snnfer.neurons._dynamics import Reset
+from snnfer.neurons._dynamics import Dynamics, Reset
 from snnfer.neurons.surrogate import ATan, Surrogate
 
 _ATAN = ATan()
@@ -65,6 +65,9 @@ class IF(SpikingNeuron):
         self, x: torch.Tensor, state: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         return functional.if_(x, state, **self._firing())
+
+    def dynamics(self) -> tuple[Dynamics, None]:
+        return Dynamics(**self._firing()), None
 
     def settings(self) -> dict[str, Any]:
         return self._firing()
@@ -132,6 +135,10 @@ class LIF(SpikingNeuron):
         self, x: torch.Tensor, state: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         return functional.lif(x, state, tau=self.tau, decay_input=self.decay_input, **self._firing())
+
+    def dynamics(self) -> tuple[Dynamics, None]:
+        functional.check_tau(self.tau)
+        return Dynamics(tau=self.tau, decay_input=self.decay_input, **self._firing()), None
 
     def settings(self) -> dict[str, Any]:
         return {"tau": self.tau, "decay_input": self.decay_input, **self._firing()}
@@ -210,6 +217,9 @@ class PLIF(SpikingNeuron):
         self, x: torch.Tensor, state: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         return functional.plif(x, state, w=self.w, decay_input=self.decay_input, **self._firing())
+
+    def dynamics(self) -> tuple[Dynamics, torch.Tensor]:
+        return Dynamics(decay_input=self.decay_input, **self._firing()), self.w.sigmoid()
 
     def settings(self) -> dict[str, Any]:
         return {"init_tau": self.init_tau, "decay_input": self.decay_input, **self._firing()}

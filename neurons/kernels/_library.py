@@ -7,7 +7,7 @@ from pathlib import Path
 
 from snnfer.errors import KernelError
 
-INTERFACE = 1
+INTERFACE = 2
 """Number of the C interface that this code calls; ``snnfer_interface`` of dispatch.cpp."""
 STEM = "_snnfer_cpu"
 _SUFFIX = {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from snnfer._check import check_positive
+from snnfer.layers._block import convolve_channels_last, fused_block, is_fusible
 from snnfer.layers._input import check_maps, check_neuron, check_steps
 from snnfer.layers._streaming import apply_with_state
 from snnfer.layers.norm import TimeBatchNorm2d
@@ -81,13 +82,26 @@ class SpikingConv2d(nn.Module):
 
     def forward_with_state(self, x: torch.Tensor, state: Any = None) -> tuple[torch.Tensor, Any]:
         """Output and the state of the neuron after the last step; `state` None means rest."""
-        spikes, state = apply_with_state(self.neuron, self.current(x), state)
+        if self._is_plain() and is_fusible(self.norm, self.neuron, self.pool, x):
+            check_maps(x, channels=self.conv.in_channels)
+            convolved = convolve_channels_last(self.conv, x)
+            fused = fused_block(self.norm, self.neuron, self.pool, convolved, state)
+            if fused is not None:
+                return fused
+            current = self.norm(convolved)
+        else:
+            current = self.current(x)
+        spikes, state = apply_with_state(self.neuron, current, state)
         return self.pool(spikes), state
 
     def current(self, x: torch.Tensor) -> torch.Tensor:
         """What enters the neuron: the normalised convolution ``[T, N, C_out, H / stride, W / stride]``."""
         check_maps(x, channels=self.conv.in_channels)
         return self.norm(split_time(self.conv(merge_time(x)), len(x)))
+
+    def _is_plain(self) -> bool:
+        """Whether `current` is that of this class, so that it need not be called."""
+        return type(self).current is SpikingConv2d.current and "current" not in self.__dict__
 
 
 class SpikingLinear(nn.Module):

@@ -46,19 +46,26 @@ class FlushSubnormals {
 #endif
 };
 
-// Runs body(block) for all blocks, each thread a contiguous share, so that sums over blocks do not depend on timing.
+// Runs body(first, last) on contiguous shares of n blocks, one per thread.
 template <typename Body>
-void parallel_blocks(int64_t n_blocks, int n_threads, const Body &body) {
+void parallel_shares(int64_t n_blocks, int n_threads, const Body &body) {
     n_threads = static_cast<int>(std::max<int64_t>(1, std::min<int64_t>(n_threads, n_blocks)));
     auto share = [&](int thread) {
         FlushSubnormals flush;
-        const int64_t first = n_blocks * thread / n_threads, last = n_blocks * (thread + 1) / n_threads;
-        for (int64_t block = first; block < last; ++block) body(block);
+        body(n_blocks * thread / n_threads, n_blocks * (thread + 1) / n_threads);
     };
     std::vector<std::thread> others;
     for (int thread = 1; thread < n_threads; ++thread) others.emplace_back(share, thread);
     share(0);
     for (auto &other : others) other.join();
+}
+
+// Runs body(block) for all blocks, so that sums over blocks do not depend on timing.
+template <typename Body>
+void parallel_blocks(int64_t n_blocks, int n_threads, const Body &body) {
+    parallel_shares(n_blocks, n_threads, [&](int64_t first, int64_t last) {
+        for (int64_t block = first; block < last; ++block) body(block);
+    });
 }
 
 }  // namespace snnfer
