@@ -6,6 +6,7 @@ from snnfer.events.hdf5 import read_hdf5, write_hdf5
 from snnfer.events.reader import EventReader, open, read
 from snnfer.events.stream import EVENT_DTYPE, EventStream, FrameStream
 from snnfer.events.summary import EventSummary, summarise
+from snnfer.events.windows import split_windows
 from snnfer.events.writer import convert, write
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "open",
     "read",
     "read_hdf5",
+    "split_windows",
     "summarise",
     "write",
     "write_hdf5",

@@ -140,10 +140,14 @@ def iter_chunks(file: Any, *, n_events: int) -> Iterator[np.ndarray]:
         yield chunk
 
 
-def read_frames(file: Any) -> dict[str, FrameStream]:
-    """All frames of an open file of snnfer's layout."""
-    groups = file.get("frames", {})
-    return {name: FrameStream(group["t_us"][:], group["images"][:]) for name, group in groups.items()}
+def read_frames(file: Any, *, t_end_us: int | None = None) -> dict[str, FrameStream]:
+    """Frames of an open file of snnfer's layout; only those before `t_end_us` if it is given."""
+    frames = {}
+    for name, group in file.get("frames", {}).items():
+        t_us = group["t_us"][:]
+        n = len(t_us) if t_end_us is None else int(np.searchsorted(t_us, t_end_us))
+        frames[name] = FrameStream(t_us[:n], group["images"][:n])
+    return frames
 
 
 def _compression() -> dict[str, Any]:

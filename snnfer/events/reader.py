@@ -81,9 +81,9 @@ class EventReader:
         events = np.concatenate(packets) if packets else np.empty(0, dtype=EVENT_DTYPE)
         return events[np.argsort(events["t"], kind="stable")] if self._sort else events
 
-    def frames(self) -> dict[str, FrameStream]:
-        """All frames by name ("gray", "rgb", "depth")."""
-        return self._source.frames()
+    def frames(self, *, t_end_us: int | None = None) -> dict[str, FrameStream]:
+        """Frames by name ("gray", "rgb", "depth"): all, or those before `t_end_us`, without reading the others."""
+        return self._source.frames(t_end_us=t_end_us)
 
     def frame_counts(self) -> dict[str, int]:
         """Number of frames by name."""

@@ -51,10 +51,12 @@ class Aedat4Source(Source):
         if self._copy:
             raise TruncatedFileError("the index at the end of the file is incomplete (no event is missing)")
 
-    def frames(self) -> dict[str, FrameStream]:
+    def frames(self, *, t_end_us: int | None = None) -> dict[str, FrameStream]:
         """Frames as "gray" or "rgb"; their time is the middle of the exposure as the camera software gives it."""
         kept: dict[str, list[tuple[int, np.ndarray]]] = {}
         for frame in self._walk_frames():
+            if t_end_us is not None and frame.t >= t_end_us:
+                break
             pixels = np.asarray(frame.pixels)
             name = FRAME_NAMES[frame.format]
             kept.setdefault(name, []).append((frame.t, pixels[..., :3] if name == "rgb" else pixels.squeeze()))

@@ -86,10 +86,10 @@ class Hdf5Source(Source):
             rows = table[start : start + CHUNK_EVENTS]
             yield pack(rows["t"], rows["x"], rows["y"], unify_polarity(rows["p"]))
 
-    def frames(self) -> dict[str, FrameStream]:
+    def frames(self, *, t_end_us: int | None = None) -> dict[str, FrameStream]:
         """Frames of snnfer's own layout."""
         try:
-            return read_frames(self._file) if self.format == "HDF5 (snnfer)" else {}
+            return read_frames(self._file, t_end_us=t_end_us) if self.format == "HDF5 (snnfer)" else {}
         except DAMAGE as error:
             raise EventFileError(
                 f"'{self.path}' has unreadable frames ({error})", cause="a damaged file", fix=DAMAGE_FIX

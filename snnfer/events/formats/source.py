@@ -55,8 +55,8 @@ class Source(ABC):
     def packets(self) -> Iterator[np.ndarray]:
         """Arrays of `EVENT_DTYPE` of any length; raises `TruncatedFileError` behind the last one if the file is cut."""
 
-    def frames(self) -> dict[str, FrameStream]:
-        """All frames of the file."""
+    def frames(self, *, t_end_us: int | None = None) -> dict[str, FrameStream]:
+        """Frames of the file, or those before `t_end_us`, for which no more than needed is read."""
         return {}
 
     def frame_counts(self) -> dict[str, int]:
