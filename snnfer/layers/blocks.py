@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from snnfer._check import check_positive
-from snnfer.layers._block import convolve_channels_last, fused_block, is_fusible
+from snnfer.layers._block import convolve, fused_block, is_fusible
 from snnfer.layers._input import check_maps, check_neuron, check_steps
 from snnfer.layers._streaming import apply_with_state
 from snnfer.layers.norm import TimeBatchNorm2d
@@ -37,6 +37,12 @@ class SpikingConv2d(nn.Module):
         - Input: :math:`(T, N, C_\text{in}, H, W)`.
         - Output: :math:`(T, N, C_\text{out}, H / (stride \cdot pool), W / (stride \cdot pool))`; the convolution
           rounds up, the pooling down.
+
+    On the CPU normalisation, neuron and pooling run as one compiled kernel, which keeps the output of the convolution
+    alone for the backward pass and gives channels-last memory. It is an optimisation of the three modules: where a hook
+    or `snnfer.neurons.observe` watches one of them, where one is of another class or replaced, or where the data are
+    neither float32 nor float64, the modules run one after the other, also inside ``use_kernel("cpu")``. In training it
+    adds the statistics up in float64, so that a spike may differ where a potential lies within rounding of the threshold.
 
     Raises:
         ShapeError: the input has another layout or number of channels, whole numbers, or maps smaller than the pooling.
@@ -84,7 +90,7 @@ class SpikingConv2d(nn.Module):
         """Output and the state of the neuron after the last step; `state` None means rest."""
         if self._is_plain() and is_fusible(self.norm, self.neuron, self.pool, x):
             check_maps(x, channels=self.conv.in_channels)
-            convolved = convolve_channels_last(self.conv, x)
+            convolved = convolve(self.conv, x)
             fused = fused_block(self.norm, self.neuron, self.pool, convolved, state)
             if fused is not None:
                 return fused
@@ -101,7 +107,8 @@ class SpikingConv2d(nn.Module):
 
     def _is_plain(self) -> bool:
         """Whether `current` is that of this class, so that it need not be called."""
-        return type(self).current is SpikingConv2d.current and "current" not in self.__dict__
+        own = type(self).current is SpikingConv2d.current and "current" not in self.__dict__
+        return own and isinstance(self.conv, nn.Conv2d)
 
 
 class SpikingLinear(nn.Module):

@@ -33,6 +33,7 @@ class BackwardTiles {
         row_ = choose_row_backward<F>(settings, early ? static_cast<int>(SLOPE_APPLIED) : kind, a.wants_rate);
         pool_ = choose_pool_backward<F>(early ? kind : static_cast<int>(SLOPE_APPLIED), s.pool);
         ones_.assign(tiling_.run(), F(1));
+        large_ = s.steps * tiling_.in_step * static_cast<int64_t>(sizeof(F)) > LARGE;
         input_share_ = settings.decay_input && settings.leak != LEAK_NONE ? terms_.rates.data() : ones_.data();
     }
 
@@ -70,10 +71,14 @@ class BackwardTiles {
             if (a_.grad_last) std::copy_n(a_.grad_last + at, tile.run, k.carry.data() + r * run);
         }
         k.v = k.start;
-        for (int64_t t = 0; t < s_.steps; ++t)
+        for (int64_t t = 0; t < s_.steps; ++t) {
+            const F *y = a_.y + t * tiling_.in_step + tile.input;
+            for (int64_t r = 0; t + 1 < s_.steps && r < tile.rows; ++r)
+                prefetch(y + tiling_.in_step + r * stride, tile.run);
             for (int64_t r = 0; r < tile.rows; ++r)
-                charge_(a_.y + t * tiling_.in_step + tile.input + r * stride, terms_.scale.data(), terms_.shift.data(),
+                charge_(y + r * stride, terms_.scale.data(), terms_.shift.data(),
                         terms_.rates.data(), k.v.data() + r * run, k.h.data() + t * size + r * run, neuron_, tile.run);
+        }
     }
 
     void step_back(const Tile &tile, int64_t t, Scratch &k) const {
@@ -81,6 +86,9 @@ class BackwardTiles {
         const F alpha = static_cast<F>(settings_.alpha);
         const F *h = k.h.data() + t * size;
         const F *grad_spikes = a_.grad_spikes && tile.pooled ? a_.grad_spikes + t * tiling_.out_step + tile.output : nullptr;
+        if (grad_spikes && t) prefetch(grad_spikes - tiling_.out_step, tile.pooled * s_.channels);
+        for (int64_t r = 0; t && s_.norm != NORM_NONE && r < tile.rows; ++r)
+            prefetch(a_.y + (t - 1) * tiling_.in_step + tile.input + r * tiling_.row_stride(), tile.run);
         if (grad_spikes && s_.pool > 1)
             pool_({h, grad_spikes, k.grad_spikes.data(), k.chosen.data(), k.taken.data(), run, s_.pool, tile.pooled,
                    s_.channels}, neuron_.threshold, alpha);
@@ -107,7 +115,7 @@ class BackwardTiles {
     }
 
     // Adds a row to the sums of the normalisation, and writes it.
-    void add_row(const F *y, const F *g, F *sum, F *product, F *out, int64_t count) const {
+    void add_row(const F *y, F *g, F *sum, F *product, F *out, int64_t count) const {
         const F *mean = terms_.mean.data(), *scale = terms_.scale.data();
         if (s_.norm != NORM_NONE) {
             SNNFER_VECTOR
@@ -116,12 +124,13 @@ class BackwardTiles {
                 product[i] += g[i] * (y[i] - mean[i]);
             }
         }
-        if (out && s_.norm == NORM_STORED) {
+        if (!out) return;
+        if (s_.norm == NORM_STORED) {
             SNNFER_VECTOR
-            for (int64_t i = 0; i < count; ++i) out[i] = g[i] * scale[i];
-        } else if (out) {
-            std::copy(g, g + count, out);
+            for (int64_t i = 0; i < count; ++i) g[i] *= scale[i];
         }
+        if (large_) stream(g, out, count);
+        else std::copy(g, g + count, out);
     }
 
     void finish(const Tile &tile, const Scratch &k, double *sums) const {
@@ -149,6 +158,7 @@ class BackwardTiles {
     PoolBackward<F> pool_;
     std::vector<F> ones_;
     const F *input_share_;
+    bool large_;
 };
 
 template <typename F>

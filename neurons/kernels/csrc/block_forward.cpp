@@ -65,6 +65,8 @@ void forward(const Forward<F> &a, const BlockSettings &s, const Settings &settin
             }
             for (int64_t t = 0; t < s.steps; ++t) {
                 const F *y = a.y + t * tiling.in_step + tile.input;
+                for (int64_t r = 0; t + 1 < s.steps && r < tile.rows; ++r)
+                    prefetch(y + tiling.in_step + r * stride, tile.run);
                 for (int64_t r = 0; r < tile.rows; ++r)
                     charge(y + r * stride, terms.scale.data(), terms.shift.data(), terms.rates.data(),
                            v.data() + r * run, h.data() + r * run, neuron, tile.run);
