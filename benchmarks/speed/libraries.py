@@ -220,12 +220,10 @@ class SnnTorchChain(nn.Module):
 
 def snntorch_plif() -> nn.Module:
     """snnTorch's leaky neuron with a learnable decay of 0.5, reset in the step of the spike."""
-    import snntorch
+    from snntorch import Leaky, surrogate
 
-    surrogate = snntorch.surrogate.atan(alpha=2.0)
-    return snntorch.Leaky(
-        beta=0.5, learn_beta=True, reset_mechanism="zero", reset_delay=False, spike_grad=surrogate
-    )  # fmt: skip
+    spike = surrogate.atan(alpha=2.0)
+    return Leaky(beta=0.5, learn_beta=True, reset_mechanism="zero", reset_delay=False, spike_grad=spike)
 
 
 # sinabs

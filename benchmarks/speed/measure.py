@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from benchmarks.speed import ceilings, memory
 from benchmarks.speed.libraries import build, copy_weights
 from benchmarks.speed.workloads import N_CLASSES, WORKLOADS, Workload, make_input
-from snnfer.neurons import Neuron, use_kernel
+from snnfer.neurons import Neuron, observe, use_kernel
 from snnfer.profiling import flop_totals
 
 Step = Callable[[], None]
@@ -131,8 +131,10 @@ def _differences(first: nn.Module, other: nn.Module, x: torch.Tensor, *, train: 
     In float32 a potential within rounding of the threshold may fire in one library and not in the other; a deep network
     then makes much of it. In float64 that hardly ever happens.
     """
-    pairs = ((first, other, x), (*(copy.deepcopy(network).double() for network in (first, other)), x[:8].double()))
-    return tuple((_output(a, y, train=train) - _output(b, y, train=train)).abs().max().item() for a, b, y in pairs)
+    exact, also_exact = (copy.deepcopy(network).double() for network in (first, other))
+    in_float32 = _output(first, x, train=train) - _output(other, x, train=train)
+    in_float64 = _output(exact, x[:8].double(), train=train) - _output(also_exact, x[:8].double(), train=train)
+    return in_float32.abs().max().item(), in_float64.abs().max().item()
 
 
 def _output(network: nn.Module, x: torch.Tensor, *, train: bool) -> torch.Tensor:
@@ -219,36 +221,14 @@ def firing_rate(network: nn.Module, x: torch.Tensor) -> float:
     """Spikes per neuron and step of all neurons in evaluation mode; two samples."""
     spikes, elements = [], []
 
-    def count(module: nn.Module, inputs: Any, output: Any) -> None:
-        y = output[0] if isinstance(output, tuple) else output
-        spikes.append((y != 0).sum().item())
-        elements.append(y.numel())
+    def count(name: str, neuron: Neuron, inputs: torch.Tensor, output: torch.Tensor, state: Any) -> None:
+        if hasattr(neuron, "v_threshold"):
+            spikes.append(output.count_nonzero().item())
+            elements.append(output.numel())
 
-    neurons = [module for module in network.modules() if isinstance(module, Neuron) and hasattr(module, "v_threshold")]
-    wrapped = [_Counted(neuron, count) for neuron in neurons]
-    with torch.no_grad(), use_kernel("reference"):
-        network.eval()(x[:, :2])
-    for one in wrapped:
-        one.remove()
+    with torch.no_grad(), use_kernel("reference"), observe(network.eval(), count):
+        network(x[:, :2])
     return sum(spikes) / max(sum(elements), 1)
-
-
-class _Counted:
-    """A neuron whose every call is counted, by `forward` and by `forward_with_state`."""
-
-    def __init__(self, neuron: nn.Module, count: Callable[[nn.Module, Any, Any], None]) -> None:
-        self.neuron: Any = neuron
-        plain = self.neuron.forward_with_state
-
-        def counted(*inputs: Any, **named: Any) -> Any:
-            output = plain(*inputs, **named)
-            count(neuron, inputs, output)
-            return output
-
-        self.neuron.forward_with_state = counted
-
-    def remove(self) -> None:
-        del self.neuron.forward_with_state
 
 
 def _peak(job: Job) -> float:

@@ -4,6 +4,6 @@ Every kernel equals the reference in plain torch: the same spikes, gradients wit
 from its device, or from `use_kernel`.
 """
 
-from snnfer.neurons.kernels._select import KernelStatus, kernel_status, use_kernel
+from snnfer.neurons.kernels._select import KERNELS, KernelStatus, default_kernel, kernel_status, use_kernel
 
-__all__ = ["KernelStatus", "kernel_status", "use_kernel"]
+__all__ = ["KERNELS", "KernelStatus", "default_kernel", "kernel_status", "use_kernel"]

@@ -16,6 +16,7 @@ from snnfer.errors import KernelError
 from snnfer.neurons.kernels import _library
 
 Kernel = Literal["reference", "cpu", "triton"]
+KERNELS: tuple[Kernel, ...] = get_args(Kernel)
 _chosen: contextvars.ContextVar[Kernel | None] = contextvars.ContextVar("snnfer_kernel", default=None)
 
 
@@ -54,7 +55,7 @@ def use_kernel(name: Kernel) -> Iterator[None]:
         ...     LIF()(torch.full((4, 1), 1.5))[:, 0]
         tensor([0., 1., 0., 1.])
     """
-    check_choice(name, get_args(Kernel), name="kernel")
+    check_choice(name, KERNELS, name="kernel")
     status = kernel_status(name)
     if not status.available:
         raise KernelError(f"the kernel '{name}' cannot run here", cause=status.reason)
@@ -83,7 +84,7 @@ def chosen_kernel(x: torch.Tensor) -> tuple[Kernel, bool]:
     """Kernel for `x`, and whether the user insists on it (then what it cannot do is an error)."""
     chosen = _chosen.get()
     if chosen is None:
-        return _by_device(x.device.type), False
+        return default_kernel(x.device.type), False
     if chosen == "cpu" and x.device.type != "cpu":
         raise KernelError(
             f"a tensor on {x.device} with the kernel 'cpu'", expected="a tensor on the CPU", fix="move it with x.cpu()"
@@ -97,7 +98,13 @@ def chosen_kernel(x: torch.Tensor) -> tuple[Kernel, bool]:
     return chosen, True
 
 
-def _by_device(device: str) -> Kernel:
+def default_kernel(device: str) -> Kernel:
+    """The kernel that tensors of a type of device ("cpu", "cuda" ...) take without `use_kernel`.
+
+    Examples:
+        >>> default_kernel("meta")
+        'reference'
+    """
     if device == "cpu" and _library.status()[0]:
         return "cpu"
     return "triton" if device == "cuda" and _triton_status()[0] else "reference"

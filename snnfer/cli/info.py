@@ -1,4 +1,4 @@
-"""``snnfer info``: versions, extras, devices, and what is missing."""
+"""``snnfer info``: versions, extras, devices, kernels, and what is missing."""
 
 import argparse
 import os
@@ -16,14 +16,17 @@ def add_commands(subparsers: argparse._SubParsersAction) -> None:
     """Add ``info``."""
     parser = subparsers.add_parser(
         "info",
-        help="show versions, extras and devices, and what is missing",
-        description="Shows which optional parts of snnfer are installed, and the pip line for those that are not.",
+        help="show versions, extras, devices and kernels, and what is missing",
+        description=(
+            "Shows which optional parts of snnfer are installed, the pip line for those that are not, "
+            "which kernels run the neurons, and why others do not."
+        ),
     )
     parser.set_defaults(run=info)
 
 
 def info(args: argparse.Namespace) -> int:
-    """Print versions, extras and devices."""
+    """Print versions, extras, devices and kernels."""
     print(f"snnfer   {version_of('snnfer') or 'not installed (running from a source folder)'}")
     print(f"Python   {platform.python_version()} ({sys.platform}, {platform.machine()})")
     for package in ("torch", "numpy"):
@@ -34,6 +37,9 @@ def info(args: argparse.Namespace) -> int:
     print(lava_line())
     print()
     for line in device_lines():
+        print(line)
+    print()
+    for line in kernel_lines():
         print(line)
     return 0
 
@@ -110,4 +116,18 @@ def device_lines() -> list[str]:
         lines.append("mps      Apple GPU")
     if len(lines) == 1:
         lines.append("GPU      none that torch can use")
+    return lines
+
+
+def kernel_lines() -> list[str]:
+    """One line per kernel: which tensors take it by default, or that it cannot run, and why."""
+    from snnfer.neurons.kernels import KERNELS, default_kernel, kernel_status
+
+    defaults = {default_kernel(device): f"{device.upper()} tensors" for device in ("cpu", "cuda")}
+    defaults["reference"] = "all other tensors" if len(defaults.keys() - {"reference"}) else "all tensors"
+    lines = []
+    for name in KERNELS:
+        status = kernel_status(name)
+        role = f"active, default for {defaults[name]}" if name in defaults else "not active"
+        lines.append(f"kernel   {name:10} {role}: {status.reason}")
     return lines

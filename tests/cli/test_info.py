@@ -11,6 +11,7 @@ import torch
 from snnfer.cli import info
 from snnfer.cli import main as cli
 from snnfer.converters.lava.environment import LavaEnvironment
+from snnfer.neurons.kernels import _library, _select
 
 
 @pytest.fixture(autouse=True)
@@ -81,3 +82,42 @@ def test_the_environment_of_lava_is_shown_or_the_command_that_builds_it(monkeypa
 def test_the_python_marker_is_compared_as_numbers():
     assert info.applies_here('x; python_version >= "3.9"')
     assert not info.applies_here(f'x; python_version >= "{sys.version_info[0]}.{sys.version_info[1] + 1}"')
+
+
+def kernel_line(out, name):
+    return next(line for line in out.splitlines() if line.startswith("kernel") and line.split()[1] == name)
+
+
+def set_up(monkeypatch, *, compiled, triton):
+    monkeypatch.setattr(_library, "status", lambda: compiled)
+    monkeypatch.setattr(_select, "_triton_status", lambda: triton)
+
+
+def test_compiled_kernels_are_told_with_their_instruction_set(monkeypatch, capsys):
+    set_up(monkeypatch, compiled=(True, "compiled, runs with AVX2"), triton=(False, "triton is not installed"))
+    assert cli.main(["info"]) == 0
+    out = capsys.readouterr().out
+    assert kernel_line(out, "cpu").endswith("active, default for CPU tensors: compiled, runs with AVX2")
+    assert kernel_line(out, "triton").endswith("not active: triton is not installed")
+    assert "active, default for all other tensors: plain torch" in kernel_line(out, "reference")
+
+
+def test_on_a_machine_with_cuda_triton_is_the_default_there(monkeypatch, capsys):
+    set_up(monkeypatch, compiled=(True, "compiled"), triton=(True, "triton 3 on a card"))
+    assert cli.main(["info"]) == 0
+    assert kernel_line(capsys.readouterr().out, "triton").endswith(
+        "active, default for CUDA tensors: triton 3 on a card"
+    )
+
+
+def test_without_the_library_plain_torch_is_the_default_and_the_fix_is_told(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(_library, "PATH", tmp_path / "missing.so")
+    _library._load.cache_clear()
+    try:
+        assert cli.main(["info"]) == 0
+    finally:
+        _library._load.cache_clear()
+    out = capsys.readouterr().out
+    assert "not active: the kernels were not compiled; install a C++ compiler" in kernel_line(out, "cpu")
+    if not torch.cuda.is_available():
+        assert "default for all tensors" in kernel_line(out, "reference")
