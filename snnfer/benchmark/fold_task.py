@@ -38,6 +38,16 @@ class FoldTask:
         return self.config.epochs
 
     @property
+    def devices(self) -> int:
+        """Of the recipe."""
+        return self.config.devices
+
+    @property
+    def inputs(self) -> tuple[Path, ...]:
+        """Files that must be there where it runs."""
+        raise NotImplementedError
+
+    @property
     def is_done(self) -> bool:
         """Whether its results are there."""
         return (self.folder / self.result).is_file()

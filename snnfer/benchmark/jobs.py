@@ -66,6 +66,16 @@ class JobTask:
         """Of its recipe."""
         return self.config.train_config(self.job.model).epochs
 
+    @property
+    def devices(self) -> int:
+        """Of its recipe."""
+        return self.config.train_config(self.job.model).devices
+
+    @property
+    def inputs(self) -> tuple[Path, ...]:
+        """Files that must be there where it runs."""
+        return self.clips.examples
+
     def run(self, *, on_epoch: Callable[[int, float], None]) -> None:
         """See `run_job`."""
         run_job(self.job, self.config, self.clips, self.folder, on_epoch=on_epoch)

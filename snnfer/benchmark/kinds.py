@@ -4,11 +4,12 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from snnfer._config import apply_overrides, build_config, merge, read_yaml
 from snnfer._registry import look_up
 from snnfer.benchmark.config import BenchmarkConfig
+from snnfer.benchmark.pool import Workers
 from snnfer.benchmark.reconstruction.config import ReconstructionBenchmarkConfig
 from snnfer.benchmark.transfer.config import TransferConfig
 from snnfer.errors import ConfigError
@@ -56,7 +57,9 @@ def run(
     *,
     overrides: Sequence[str] = (),
     out: str | os.PathLike[str] = "runs",
-    jobs: int = 1,
+    jobs: int = 0,
+    engine: Literal["local", "ray"] = "local",
+    address: str = "",
     shard: tuple[int, int] = (1, 1),
     command: str = "",
 ) -> Path:
@@ -66,7 +69,10 @@ def run(
         config: A config, or the path of a YAML file.
         overrides: Dotted changes to a YAML file, such as ``train.epochs=5``.
         out: Folder that holds the run folders.
-        jobs: Processes that train at the same time.
+        jobs: Trainings at the same time; 0 means one here, and as many as there is room for on a cluster.
+        engine: ``local`` trains on this machine, ``ray`` on a Ray cluster, with the same results: see
+            ``docs/distributed.md``.
+        address: Of the cluster; empty takes ``$RAY_ADDRESS``, or starts one on this machine.
         shard: ``(i, n)`` runs the i-th of n parts (counted from 1), for job arrays.
         command: Recorded in the manifest as the way to reproduce the run.
 
@@ -75,11 +81,13 @@ def run(
         and one folder per job under ``jobs/``.
 
     Raises:
-        ConfigError: the config does not fit, or another process is at work on the same run.
+        ConfigError: the config does not fit, another process is at work on the same run, or the cluster cannot be
+            reached or does not see the data.
         DatasetError: the data cannot be used.
     """
     settings = load_config(config, overrides) if isinstance(config, str | os.PathLike) else config
-    options: dict[str, Any] = {"out": Path(out), "jobs": jobs, "shard": shard, "command": command}
+    workers = Workers(engine, jobs, address)
+    options: dict[str, Any] = {"out": Path(out), "workers": workers, "shard": shard, "command": command}
     if isinstance(settings, TransferConfig):
         from snnfer.benchmark.transfer.runner import run_transfer
 

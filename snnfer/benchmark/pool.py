@@ -1,4 +1,4 @@
-"""Running independent tasks in this process or in several, with one progress bar."""
+"""Running independent tasks in this process, in several, or on a Ray cluster, with one progress bar."""
 
 import multiprocessing
 import os
@@ -7,14 +7,16 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from multiprocessing.connection import wait as wait_for_end
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any, Literal, Protocol
 
 import torch
 
 from snnfer._memory import retain_freed_memory
 from snnfer._progress import progress
-from snnfer.errors import SnnferError
+from snnfer.errors import ConfigError, SnnferError
 
 
 class Task(Protocol):
@@ -26,6 +28,15 @@ class Task(Protocol):
     @property
     def epochs(self) -> int: ...
 
+    @property
+    def folder(self) -> Path: ...
+
+    @property
+    def devices(self) -> int: ...
+
+    @property
+    def inputs(self) -> tuple[Path, ...]: ...
+
     def run(self, *, on_epoch: Callable[[int, float], None]) -> None: ...
 
 
@@ -33,26 +44,59 @@ class WorkerError(SnnferError):
     """A worker process ended before its job was done."""
 
 
-def run_tasks(tasks: Sequence[Task], *, n_processes: int, threads: int = 0) -> None:
-    """Run every task, `n_processes` at a time.
+@dataclass(frozen=True)
+class Workers:
+    """Who does the work of a benchmark.
 
     Args:
-        tasks: In the order they are begun; none depends on another.
-        n_processes: How many at a time; 1 stays in this process.
-        threads: Threads of torch per process; 0 shares the cores.
-
-    Raises:
-        WorkerError: a worker process died (for example, for lack of memory). Completed tasks stay complete.
+        engine: ``local`` is this machine, ``ray`` a Ray cluster.
+        n_processes: How many tasks at a time; 0 means one here, and as many as there is room for on a cluster.
+        address: Of the cluster, such as ``auto`` or ``10.0.0.1:6379``; empty takes ``$RAY_ADDRESS`` or, without it,
+            starts a cluster on this machine and ends it after the work.
     """
-    n_processes = min(n_processes, len(tasks))
-    if not tasks:
-        return
-    threads = threads or max(1, (os.cpu_count() or 1) // n_processes)
-    with progress(total=sum(task.epochs for task in tasks), desc="training", unit="epoch") as bar:
-        if n_processes == 1:
-            _run_here(tasks, threads, bar)
-        else:
-            _run_in_pool(tasks, n_processes, threads, bar)
+
+    engine: Literal["local", "ray"] = "local"
+    n_processes: int = 0
+    address: str = ""
+
+    def __post_init__(self) -> None:
+        if self.engine not in ("local", "ray"):
+            raise ConfigError(f"engine '{self.engine}'", expected="local or ray")
+        if self.address and self.engine != "ray":
+            raise ConfigError(f"the address '{self.address}' without a cluster", fix="add --engine ray")
+
+    @property
+    def n_local(self) -> int:
+        """Processes for work that stays on this machine."""
+        return max(1, self.n_processes)
+
+    def run(self, tasks: Sequence[Task], *, threads: int = 0) -> None:
+        """Run every task; results do not depend on who runs it, as long as `threads` is the same.
+
+        Args:
+            tasks: In the order they are begun; none depends on another.
+            threads: Threads of torch per process; 0 shares the cores of this machine, and is one on a cluster.
+
+        Raises:
+            WorkerError: a worker died (for example, for lack of memory). Completed tasks stay complete.
+            ConfigError: the cluster cannot be reached, or does not see what the tasks read and write.
+            MissingExtraError: ray is not installed.
+        """
+        if not tasks:
+            return
+        with progress(total=sum(task.epochs for task in tasks), desc="training", unit="epoch") as bar:
+            if self.engine == "ray":
+                from snnfer.benchmark.ray_engine import run_on_ray
+
+                meters = {task.name: Meter(task.name, bar) for task in tasks}
+                run_on_ray(tasks, meters, address=self.address, n_at_a_time=self.n_processes, threads=threads or 1)
+                return
+            n_processes = min(self.n_local, len(tasks))
+            threads = threads or max(1, (os.cpu_count() or 1) // n_processes)
+            if n_processes == 1:
+                _run_here(tasks, threads, bar)
+            else:
+                _run_in_pool(tasks, n_processes, threads, bar)
 
 
 def _run_here(tasks: Sequence[Task], threads: int, bar: Any) -> None:
@@ -60,14 +104,14 @@ def _run_here(tasks: Sequence[Task], threads: int, bar: Any) -> None:
     torch.set_num_threads(threads)
     try:
         for task in tasks:
-            meter = _Meter(task.name, bar)
+            meter = Meter(task.name, bar)
             task.run(on_epoch=meter)
             meter.finish(task.epochs)
     finally:
         torch.set_num_threads(before)
 
 
-class _Meter:
+class Meter:
     """Moves a bar by the epochs of one task, also when the task resumes in the middle."""
 
     def __init__(self, name: str, bar: Any) -> None:
@@ -87,7 +131,7 @@ class _Meter:
 def _run_in_pool(tasks: Sequence[Task], n_processes: int, threads: int, bar: Any) -> None:
     context = multiprocessing.get_context("spawn")
     messages = context.Queue()
-    meters = {task.name: _Meter(task.name, bar) for task in tasks}
+    meters = {task.name: Meter(task.name, bar) for task in tasks}
     pool = ProcessPoolExecutor(n_processes, context, _start_worker, (messages, threads))
     try:
         futures: dict[Future[None], Task] = {pool.submit(_work, task): task for task in tasks}
@@ -108,7 +152,7 @@ def _run_in_pool(tasks: Sequence[Task], n_processes: int, threads: int, bar: Any
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _drain(messages: Any, meters: Mapping[str, _Meter]) -> None:
+def _drain(messages: Any, meters: Mapping[str, Meter]) -> None:
     while True:
         try:
             name, epoch, loss = messages.get_nowait()

@@ -11,16 +11,18 @@ from snnfer.benchmark.config import BenchmarkConfig
 from snnfer.benchmark.controls import control_rows
 from snnfer.benchmark.data import load_dataset, load_tensors
 from snnfer.benchmark.jobs import Job, JobTask, list_jobs, predictions_schema
-from snnfer.benchmark.pool import run_tasks
+from snnfer.benchmark.pool import Workers
 from snnfer.benchmark.protocol import ClipFold, clip_folds, clip_split_hash, describe_split, subjects_of
 from snnfer.benchmark.run_folder import only_one_process, start_manifest
 from snnfer.benchmark.store import EXAMPLES, MANIFEST, OPERATIONS, PREDICTIONS, merge_tables
 from snnfer.datasets import ClipTensors, Fold, ManifestDataset, split_hash
 
 
-def run_recognition(settings: BenchmarkConfig, *, out: Path, jobs: int, shard: tuple[int, int], command: str) -> Path:
+def run_recognition(
+    settings: BenchmarkConfig, *, out: Path, workers: Workers, shard: tuple[int, int], command: str
+) -> Path:
     """Run (or complete) a benchmark of clip classifiers; see `snnfer.benchmark.run`."""
-    data = load_dataset(settings.data, jobs=jobs)
+    data = load_dataset(settings.data, jobs=workers.n_local)
     run_dir = out / settings.run_id
     run_dir.mkdir(parents=True, exist_ok=True)
     with only_one_process(run_dir, shard):
@@ -40,7 +42,7 @@ def run_recognition(settings: BenchmarkConfig, *, out: Path, jobs: int, shard: t
         mine = all_jobs[shard[0] - 1 :: shard[1]]
         pending = [job for job in mine if not (folders[job.name] / PREDICTIONS).is_file()]
         tasks = [JobTask(job, settings, clips[job.modality], folders[job.name]) for job in pending]
-        run_tasks(tasks, n_processes=jobs, threads=settings.train.threads)
+        workers.run(tasks, threads=settings.train.threads)
         _finish(run_dir, record, settings, clips, all_jobs)
     return run_dir
 

@@ -30,7 +30,12 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     """Options shared by every command that runs a benchmark."""
     parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE",
                         help="change a setting, such as train.epochs=5; may be repeated")  # fmt: skip
-    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes that train at the same time")
+    parser.add_argument("--jobs", type=int, metavar="N",
+                        help="trainings at the same time (default: 1; on a cluster, as many as fit)")  # fmt: skip
+    parser.add_argument("--engine", choices=("local", "ray"), default="local",
+                        help="where they run: this machine, or a Ray cluster")  # fmt: skip
+    parser.add_argument("--address", default="", metavar="HOST:PORT",
+                        help="the Ray cluster (default: $RAY_ADDRESS, else one on this machine)")  # fmt: skip
     parser.add_argument(
         "--shard", default="1/1", metavar="I/N", help="run every N-th job from the I-th, for job arrays"
     )
@@ -49,7 +54,13 @@ def run_benchmark(args: argparse.Namespace) -> int:
     config = load_config(args.config, args.overrides)
     print(f"# {config.run_id}, effective config:\n{yaml.safe_dump(to_dict(config), sort_keys=False)}", flush=True)
     run_dir = run(
-        config, out=args.out, jobs=parse_jobs(args.jobs), shard=parse_shard(args.shard), command=command_line()
+        config,
+        out=args.out,
+        jobs=0 if args.jobs is None else parse_jobs(args.jobs),
+        engine=args.engine,
+        address=args.address,
+        shard=parse_shard(args.shard),
+        command=command_line(),
     )
     print_result(run_dir)
     return 0

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -217,6 +218,11 @@ class ClipTensors(Dataset):
 
     def __len__(self) -> int:
         return len(self._paths)
+
+    @property
+    def examples(self) -> tuple[Path, ...]:
+        """The first recording and its tensor: where one of them is missing, the others are, too."""
+        return (self.data.clips[0].path, self._paths[0]) if len(self) else ()
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, int, int]:
         return torch.from_numpy(np.load(self._paths[index])), self.labels[index], self.lengths[index]

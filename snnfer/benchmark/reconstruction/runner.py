@@ -6,7 +6,7 @@ from typing import Any
 
 from snnfer._files import write_json
 from snnfer.benchmark.data import load_dataset
-from snnfer.benchmark.pool import run_tasks
+from snnfer.benchmark.pool import Workers
 from snnfer.benchmark.protocol import ClipFold, clip_folds, clip_split_hash, describe_split, fixed_epochs
 from snnfer.benchmark.reconstruction.config import ReconstructionBenchmarkConfig
 from snnfer.benchmark.reconstruction.tasks import (
@@ -25,12 +25,12 @@ def run_reconstruction(
     settings: ReconstructionBenchmarkConfig,
     *,
     out: Path,
-    jobs: int,
+    workers: Workers,
     shard: tuple[int, int],
     command: str,
 ) -> Path:
     """Run (or complete) a reconstruction benchmark; see `snnfer.benchmark.run`."""
-    data = {r.label: load_dataset(settings.data_of(r), jobs=jobs) for r in settings.resolutions}
+    data = {r.label: load_dataset(settings.data_of(r), jobs=workers.n_local) for r in settings.resolutions}
     first = data[settings.resolutions[0].label]
     folds = clip_folds(settings.protocol, first)
     _check_same_clips(data)
@@ -49,7 +49,7 @@ def run_reconstruction(
         )
         tasks = list_tasks(settings, data, folds, run_dir)
         mine = tasks[shard[0] - 1 :: shard[1]]
-        run_tasks([t for t in mine if not t.is_done], n_processes=jobs, threads=settings.train.threads)
+        workers.run([t for t in mine if not t.is_done], threads=settings.train.threads)
         _finish(run_dir, record, settings, tasks)
     return run_dir
 

@@ -44,6 +44,11 @@ class ReconstructionTask(FoldTask):
     pairs: WindowPairs
     config: ReconstructionConfig
 
+    @property
+    def inputs(self) -> tuple[Path, ...]:
+        """Of the events and of the frames."""
+        return (*self.pairs.events.examples, *self.pairs.frames.examples)
+
     def run(self, *, on_epoch: Callable[[int, float], None]) -> None:
         """Train, test, and write."""
         from snnfer.training.reconstruction import train_reconstruction

@@ -7,7 +7,7 @@ from typing import Any
 
 from snnfer._files import write_json
 from snnfer.benchmark.data import load_dataset
-from snnfer.benchmark.pool import run_tasks
+from snnfer.benchmark.pool import Workers
 from snnfer.benchmark.protocol import ClipFold, clip_folds, clip_split_hash, describe_split, fixed_epochs
 from snnfer.benchmark.reconstruction.tasks import (
     ReconstructionTask,
@@ -36,9 +36,11 @@ class Plan:
         return [task.name for task in (*self.reconstructions, *self.classifiers) if not task.is_done]
 
 
-def run_transfer(settings: TransferConfig, *, out: Path, jobs: int, shard: tuple[int, int], command: str) -> Path:
+def run_transfer(
+    settings: TransferConfig, *, out: Path, workers: Workers, shard: tuple[int, int], command: str
+) -> Path:
     """Run (or complete) a transfer benchmark; see `snnfer.benchmark.run`."""
-    data = load_dataset(settings.data, jobs=jobs)
+    data = load_dataset(settings.data, jobs=workers.n_local)
     folds = clip_folds(settings.protocol, data)
     run_dir = out / settings.run_id
     run_dir.mkdir(parents=True, exist_ok=True)
@@ -55,8 +57,8 @@ def run_transfer(settings: TransferConfig, *, out: Path, jobs: int, shard: tuple
         plan = make_plan(settings, data, folds, run_dir)
         mine = _of_shard(plan, shard)
         threads = settings.train.threads
-        run_tasks([t for t in mine.reconstructions if not t.is_done], n_processes=jobs, threads=threads)
-        run_tasks([t for t in mine.classifiers if not t.is_done], n_processes=jobs, threads=threads)
+        workers.run([t for t in mine.reconstructions if not t.is_done], threads=threads)
+        workers.run([t for t in mine.classifiers if not t.is_done], threads=threads)
         _finish(run_dir, record, settings, data, folds, plan)
     return run_dir
 

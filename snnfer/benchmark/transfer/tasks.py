@@ -48,6 +48,11 @@ class ClassifierTask(FoldTask):
     config: TrainConfig
     generator: Path | None
 
+    @property
+    def inputs(self) -> tuple[Path, ...]:
+        """Of the windows."""
+        return self.samples.clips.examples
+
     def run(self, *, on_epoch: Callable[[int, float], None]) -> None:
         """Train, test, and write."""
         from snnfer.training.classifier import train_network

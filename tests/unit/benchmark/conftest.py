@@ -1,10 +1,11 @@
-"""Reading the pages of reports."""
+"""A small benchmark, and reading the pages of reports."""
 
 import base64
 import html.parser
 import re
 
 import pytest
+import yaml
 
 
 class Page(html.parser.HTMLParser):
@@ -74,3 +75,20 @@ def parse_page():
         return page
 
     return parse
+
+
+@pytest.fixture
+def config_file(tmp_path, toy_manifest, monkeypatch):
+    """A small benchmark on the toy recordings."""
+    monkeypatch.setenv("SNNFER_CACHE", str(tmp_path / "cache"))
+    values = {
+        "name": "toy",
+        "models": [{"name": "au_snn", "args": {"channels": 4, "hidden": 16}}],
+        "modalities": ["events", "rgb"],
+        "data": {"dataset": "manifest", "root": str(toy_manifest), "n_steps": 10, "size": [16, 16], "crop": "none"},
+        "train": {"epochs": 3, "batch_size": 4, "threads": 1},
+        "controls": {"label_permuted": ["au_snn/events"]},
+    }
+    path = tmp_path / "toy.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return path

@@ -20,23 +20,6 @@ from snnfer.errors import ConfigError, DatasetError, SnnferError
 PARTS = ("manifest.json", "predictions.parquet", "metrics.json", "ops.json", "report.html", "examples.npz")
 
 
-@pytest.fixture
-def config_file(tmp_path, toy_manifest, monkeypatch):
-    """A small benchmark on the toy recordings."""
-    monkeypatch.setenv("SNNFER_CACHE", str(tmp_path / "cache"))
-    values = {
-        "name": "toy",
-        "models": [{"name": "au_snn", "args": {"channels": 4, "hidden": 16}}],
-        "modalities": ["events", "rgb"],
-        "data": {"dataset": "manifest", "root": str(toy_manifest), "n_steps": 10, "size": [16, 16], "crop": "none"},
-        "train": {"epochs": 3, "batch_size": 4, "threads": 1},
-        "controls": {"label_permuted": ["au_snn/events"]},
-    }
-    path = tmp_path / "toy.yaml"
-    path.write_text(yaml.safe_dump(values))
-    return path
-
-
 def scores(run_dir):
     """The predictions table in a fixed order, and its scores as one array."""
     table = pd.read_parquet(run_dir / "predictions.parquet")
