@@ -4,10 +4,13 @@ import ctypes
 import functools
 import sys
 from pathlib import Path
+from typing import Any
+
+import torch
 
 from snnfer.errors import KernelError
 
-INTERFACE = 2
+INTERFACE = 3
 """Number of the C interface that this code calls; ``snnfer_interface`` of dispatch.cpp."""
 STEM = "_snnfer_cpu"
 _SUFFIX = {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
@@ -47,3 +50,21 @@ def function(name: str) -> ctypes._CFuncPtr:  # type: ignore[name-defined]
     found = getattr(library, f"{name}_{text}")
     found.restype = None
     return found
+
+
+def call(name: str, *arguments: Any) -> None:
+    """Call a function of the library with contiguous tensors (or None), whole numbers, numbers and structures.
+
+    The number of threads, which is the last parameter of every such function, is torch's.
+    """
+    function(name)(*(_converted(argument) for argument in arguments), ctypes.c_int(torch.get_num_threads()))
+
+
+def _converted(argument: Any) -> Any:
+    if argument is None:
+        return ctypes.c_void_p(None)
+    if isinstance(argument, torch.Tensor):
+        return ctypes.c_void_p(argument.data_ptr())
+    if isinstance(argument, ctypes.Structure):
+        return ctypes.byref(argument)
+    return ctypes.c_float(argument) if isinstance(argument, float) else ctypes.c_int64(argument)

@@ -1,6 +1,6 @@
 """Streaming: which modules have a state, and how a chain of modules passes it on."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -72,6 +72,16 @@ def run_by_step(
     return torch.cat(outputs), state
 
 
+def _run_members(
+    members: Sequence[nn.Module], x: torch.Tensor, states: Sequence[Any]
+) -> tuple[torch.Tensor, tuple[Any, ...]]:
+    after = []
+    for module, state in zip(members, states, strict=True):
+        x, new_state = apply_with_state(module, x, state)
+        after.append(new_state)
+    return x, tuple(after)
+
+
 class SpikingSequential(nn.Sequential):
     """A chain of modules on ``[T, N, ...]`` that passes the states of its members on.
 
@@ -110,17 +120,25 @@ class SpikingSequential(nn.Sequential):
         """Output ``[T, N, ...]`` and the states of all members after the last step."""
         if not len(x):
             raise ShapeError(f"the input has shape {list(x.shape)}", expected="at least one time step [T, N, ...]")
-        if self.training or len(x) == 1:
-            return self._forward_members(x, state)
-        return run_by_step(self._forward_members, x, state)
+        states = self._split_state(state)
+        y, after = self._run_head(x, states)
+        rest = list(self)[len(after) :]
+        if not rest:
+            return y, tuple(after)
 
-    def _forward_members(self, x: torch.Tensor, state: tuple[Any, ...] | None) -> tuple[torch.Tensor, tuple[Any, ...]]:
-        before = self._split_state(state)
-        after = []
-        for module, member_state in zip(self, before, strict=True):
-            x, new_state = apply_with_state(module, x, member_state)
-            after.append(new_state)
-        return x, tuple(after)
+        def run_rest(x: torch.Tensor, state: Any) -> tuple[torch.Tensor, tuple[Any, ...]]:
+            return _run_members(rest, x, state)
+
+        before = states[len(after) :]
+        y, others = run_rest(y, before) if self.training or len(y) == 1 else run_by_step(run_rest, y, before)
+        return y, (*after, *others)
+
+    def _run_head(self, x: torch.Tensor, states: tuple[Any, ...]) -> tuple[torch.Tensor, tuple[Any, ...]]:
+        """Output and states of the first members where a kernel stands in for them; otherwise of none."""
+        from snnfer.layers._fused import run_head  # which knows the layers that use this module
+
+        found = run_head(list(self), x, states, training=self.training)
+        return (x, ()) if found is None else (found[0], tuple(found[1]))
 
     def _split_state(self, state: tuple[Any, ...] | None) -> tuple[Any, ...]:
         if state is None:
