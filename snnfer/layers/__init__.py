@@ -6,8 +6,8 @@ Encoders turn images and signals into spikes (`DirectEncoder`, `PoissonEncoder`,
 `ThresholdDependentBatchNorm2d` normalise over batch and time; `SpikingMaxPool2d`, `SpikingAvgPool2d` and
 `GlobalAvgPool2d` pool; `VotingLayer` decides. They are chained by `torch.nn.Sequential`, or by `SpikingSequential`,
 which streams: ``forward(x)`` starts from rest, ``forward_with_state(x, state)`` goes on from a state.
-`snnfer.models.SpikingClassifier` makes a model of a chain. Beside them stand layers that compute at active sites alone
-(`SubmanifoldConv2d` and its relatives).
+`snnfer.models.SpikingClassifier` makes a model of a chain, `checkpoint_over_time` trains it in less memory. Beside them
+stand layers that compute at active sites alone (`SubmanifoldConv2d` and its relatives).
 
 Examples:
     >>> import torch
@@ -21,6 +21,7 @@ from snnfer.layers._streaming import SpikingSequential, Streaming, apply_with_st
 from snnfer.layers.asynchronous import AsyncConv2d, AsyncLayer, AsyncMaxPool2d, SiteMap, start_maps, update_maps
 from snnfer.layers.attention import SpatialAttention, TemporalAttention, TemporalSpatialAttention
 from snnfer.layers.blocks import SpikingConv2d, SpikingLinear
+from snnfer.layers.checkpointing import checkpoint_over_time
 from snnfer.layers.encoders import DirectEncoder, LatencyEncoder, PoissonEncoder
 from snnfer.layers.factorized import FactorizedConv3d
 from snnfer.layers.norm import ThresholdDependentBatchNorm2d, TimeBatchNorm2d
@@ -73,6 +74,7 @@ __all__ = [
     "TimeDistributed",
     "VotingLayer",
     "apply_with_state",
+    "checkpoint_over_time",
     "start_maps",
     "update_maps",
 ]

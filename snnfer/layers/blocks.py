@@ -9,6 +9,7 @@ from torch import nn
 from snnfer._check import check_positive
 from snnfer.layers._block import convolve, fused_block, is_fusible
 from snnfer.layers._input import check_maps, check_neuron, check_steps
+from snnfer.layers._recompute import Stages, can_recompute, recomputed
 from snnfer.layers._streaming import apply_with_state
 from snnfer.layers.norm import TimeBatchNorm2d
 from snnfer.layers.pooling import SpikingMaxPool2d
@@ -42,7 +43,7 @@ class SpikingConv2d(nn.Module):
     alone for the backward pass and gives channels-last memory. It is an optimisation of the three modules: where a hook
     or `snnfer.neurons.observe` watches one of them, where one is of another class or replaced, or where the data are
     neither float32 nor float64, the modules run one after the other, also inside ``use_kernel("cpu")``. In training it
-    adds the statistics up in float64, so that a spike may differ where a potential lies within rounding of the threshold.
+    adds the statistics up in float64, so that a spike may differ where a potential is within rounding of the threshold.
 
     Raises:
         ShapeError: the input has another layout or number of channels, whole numbers, or maps smaller than the pooling.
@@ -82,12 +83,17 @@ class SpikingConv2d(nn.Module):
         self.norm = normalisation
         self.neuron = neuron if neuron is not None else PLIF()
         self.pool = SpikingMaxPool2d(pool) if pool > 1 else nn.Identity()
+        self.checkpoint_every = 0  # see checkpoint_over_time
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.forward_with_state(x)[0]
 
     def forward_with_state(self, x: torch.Tensor, state: Any = None) -> tuple[torch.Tensor, Any]:
         """Output and the state of the neuron after the last step; `state` None means rest."""
+        stages = Stages(self.conv, self.norm, self.neuron, self.pool)
+        if self._saves_memory() and self._is_plain() and can_recompute(stages):
+            check_maps(x, channels=self.conv.in_channels)
+            return recomputed(stages, x, state, self.checkpoint_every)
         if self._is_plain() and is_fusible(self.norm, self.neuron, self.pool, x):
             check_maps(x, channels=self.conv.in_channels)
             convolved = convolve(self.conv, x)
@@ -104,6 +110,9 @@ class SpikingConv2d(nn.Module):
         """What enters the neuron: the normalised convolution ``[T, N, C_out, H / stride, W / stride]``."""
         check_maps(x, channels=self.conv.in_channels)
         return self.norm(split_time(self.conv(merge_time(x)), len(x)))
+
+    def _saves_memory(self) -> bool:
+        return bool(self.checkpoint_every) and self.training and torch.is_grad_enabled()
 
     def _is_plain(self) -> bool:
         """Whether `current` is that of this class, so that it need not be called."""
