@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Sampler
 from snnfer.errors import CheckpointError, ConfigError, SnnferError
 from snnfer.training.checkpoint import load_state, save_state
 from snnfer.training.config import ReconstructionConfig, TrainConfig
+from snnfer.training.synchronised import SynchronisedNorms
 
 OnEpoch = Callable[[int, float], None]
 
@@ -58,7 +59,7 @@ def run_trainer(
             max_epochs=config.epochs,
             accelerator="auto",
             devices=config.devices,
-            strategy=_strategy(config, module),
+            strategy=_strategy(config),
             precision=config.precision,
             accumulate_grad_batches=config.accumulate if module.automatic_optimization else 1,
             gradient_clip_val=getattr(config, "gradient_clip", 0.0) or None,
@@ -66,7 +67,7 @@ def run_trainer(
             logger=False,
             enable_progress_bar=False,
             enable_model_summary=False,
-            callbacks=[*callbacks, report],
+            callbacks=[*callbacks, SynchronisedNorms(), report],
             plugins=[SafetensorsIO()],
             num_sanity_val_steps=0,
             limit_val_batches=0 if validation is None else 1.0,
@@ -219,11 +220,10 @@ def _spawns(config: TrainConfig | ReconstructionConfig) -> bool:
     return config.strategy == "ddp_spawn" or (config.strategy == "auto" and config.devices > 1)
 
 
-def _strategy(config: TrainConfig | ReconstructionConfig, module: lightning.LightningModule) -> str:
-    """Lightning's name; where a step trains two networks in turn, each is unused half of the time."""
+def _strategy(config: TrainConfig | ReconstructionConfig) -> str:
+    """Lightning's name; a weight may be without a gradient: of a network whose turn it is not, or of an unused head."""
     name = "ddp_spawn" if _spawns(config) else config.strategy
-    in_turn = name != "auto" and getattr(module, "discriminator", None) is not None
-    return f"{name}_find_unused_parameters_true" if in_turn else name
+    return name if name == "auto" else f"{name}_find_unused_parameters_true"
 
 
 def _world() -> tuple[int, int]:
@@ -280,4 +280,5 @@ def _silence() -> None:
     for name in _LOGGERS:
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module=r"(lightning|pytorch_lightning)\.")
+    warnings.filterwarnings("ignore", message=".*find_unused_parameters=True.*")
     warnings.filterwarnings("ignore", message=".*(GPU available|num_workers|Checkpoint directory).*")

@@ -15,3 +15,11 @@ def pairs(toy_manifest, tmp_path):
         for modality in ("events", "rgb")
     )
     return WindowPairs(events, frames)
+
+
+@pytest.fixture
+def clips(toy_manifest, tmp_path):
+    """Events of 18 recordings, 10 windows of 16 x 16 each."""
+    data, cache = ManifestDataset.read(toy_manifest), ArrayCache(tmp_path / "cache")
+    boxes = [None] * len(data.clips)
+    return ClipTensors(data, ClipInput(n_steps=10, size=(16, 16)), cache, boxes=boxes, show_progress=False)
