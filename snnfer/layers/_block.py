@@ -97,9 +97,10 @@ def _normalisation(norm: Any, y: torch.Tensor) -> _block_cpu.Normalisation:
 @torch.no_grad()
 def _update(norm: Any, mean: torch.Tensor, variance: torch.Tensor) -> None:
     """Move the stored statistics towards those of the batch."""
+    momentum = norm.momentum or 0.0
     if norm.num_batches_tracked is not None:
         norm.num_batches_tracked.add_(1)
-    momentum = norm.momentum if norm.momentum is not None else 1 / norm.num_batches_tracked.item()
+        momentum = 1 / norm.num_batches_tracked.item() if norm.momentum is None else norm.momentum
     for stored, found in ((norm.running_mean, mean), (norm.running_var, variance)):
         stored.copy_((1 - momentum) * stored.double() + momentum * found)
 

@@ -5,7 +5,8 @@
 
 namespace snnfer {
 
-enum NormKind { NORM_NONE, NORM_STORED, NORM_BATCH };  // none, given mean and variance, mean and 1 / deviation of the batch
+// None, a given mean and variance, mean and 1 / deviation of the batch.
+enum NormKind { NORM_NONE, NORM_STORED, NORM_BATCH };
 
 // Mirrored by _block_cpu.py: keep the order.
 struct BlockSettings {
@@ -22,30 +23,6 @@ inline F multiply_add(F a, F b, F c) {
 #else
     return a * b + c;
 #endif
-}
-
-// Asks for values that are read soon: a tile goes from page to page, where processors do not look ahead by themselves.
-template <typename F>
-inline void prefetch(const F *values, int64_t count) {
-    for (int64_t i = 0; i < count; i += 64 / static_cast<int64_t>(sizeof(F))) __builtin_prefetch(values + i);
-}
-
-constexpr int64_t LARGE = 32 << 20;  // bytes that no cache holds
-
-// Copies past the caches what is read again only after they have seen much else.
-template <typename F>
-inline void stream(const F *from, F *to, int64_t count) {
-    int64_t i = 0;
-#if defined(__x86_64__)
-    const int64_t width = 16 / static_cast<int64_t>(sizeof(F)), line = 64 / static_cast<int64_t>(sizeof(F));
-    const int64_t ahead = static_cast<int64_t>(-reinterpret_cast<uintptr_t>(to) & 63) / static_cast<int64_t>(sizeof(F));
-    for (; i < std::min(ahead, count); ++i) to[i] = from[i];
-    for (; i + line <= count; i += line)
-        for (int64_t j = i; j < i + line; j += width)
-            _mm_stream_si128(reinterpret_cast<__m128i *>(to + j),
-                             _mm_loadu_si128(reinterpret_cast<const __m128i *>(from + j)));
-#endif
-    for (; i < count; ++i) to[i] = from[i];
 }
 
 struct Tile {

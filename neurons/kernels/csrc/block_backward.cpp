@@ -1,5 +1,5 @@
-// Batch normalisation, neuron and max pooling: the way back. Potentials are computed again, tile by tile, into a scratch
-// that stays in the second-level cache.
+// Batch normalisation, neuron and max pooling: the way back. Potentials are computed again, tile by tile, into a
+// scratch that stays in the second-level cache.
 #include "block.h"
 #include "pool_backward.h"
 
@@ -25,7 +25,7 @@ class BackwardTiles {
   public:
     BackwardTiles(const Backward<F> &a, const BlockSettings &s, const Settings &settings)
         : a_(a), s_(s), settings_(settings), neuron_(settings),
-          tiling_(s, std::min<int64_t>(MOST_VALUES, SCRATCH / static_cast<int64_t>(sizeof(F)) / std::max<int64_t>(1, s.steps))),
+          tiling_(s, std::min(MOST_VALUES, SCRATCH / static_cast<int64_t>(sizeof(F)) / std::max<int64_t>(1, s.steps))),
           terms_(s, a.norm, a.rates, settings, tiling_.run()), charge_(choose_charge_row<F>(settings)) {
         // Where the reset is detached only the chosen neuron of a window needs the slope.
         const bool early = s.pool > 1 && settings.detach_reset;
@@ -85,7 +85,8 @@ class BackwardTiles {
         const int64_t run = tiling_.run(), size = s_.pool * run;
         const F alpha = static_cast<F>(settings_.alpha);
         const F *h = k.h.data() + t * size;
-        const F *grad_spikes = a_.grad_spikes && tile.pooled ? a_.grad_spikes + t * tiling_.out_step + tile.output : nullptr;
+        const int64_t out = t * tiling_.out_step + tile.output;
+        const F *grad_spikes = a_.grad_spikes && tile.pooled ? a_.grad_spikes + out : nullptr;
         if (grad_spikes && t) prefetch(grad_spikes - tiling_.out_step, tile.pooled * s_.channels);
         for (int64_t r = 0; t && s_.norm != NORM_NONE && r < tile.rows; ++r)
             prefetch(a_.y + (t - 1) * tiling_.in_step + tile.input + r * tiling_.row_stride(), tile.run);
@@ -167,7 +168,8 @@ void backward(const Backward<F> &a, const BlockSettings &s, const Settings &sett
     const int64_t n_shares = std::min(MOST_SHARES, tiles.n_tiles()), width = 3 * s.channels;
     std::vector<double> sums(n_shares * width);
     parallel_blocks(n_shares, useful_threads(n_threads, s.steps * tiles.in_step()), [&](int64_t share) {
-        tiles.run(tiles.n_tiles() * share / n_shares, tiles.n_tiles() * (share + 1) / n_shares, sums.data() + share * width);
+        const int64_t first = tiles.n_tiles() * share / n_shares, last = tiles.n_tiles() * (share + 1) / n_shares;
+        tiles.run(first, last, sums.data() + share * width);
     });
     std::fill(a.sums, a.sums + width, 0.0);
     for (int64_t share = 0; share < n_shares; ++share)

@@ -54,7 +54,8 @@ void forward(const Forward<F> &a, const BlockSettings &s, const Settings &settin
     const auto charge = choose_charge_row<F>(settings);
     const PoolRow<F> pool = s.pool == 1 ? pool_row<F, 1> : s.pool == 2 ? pool_row<F, 2> : pool_row<F, 0>;
     const int64_t run = tiling.run(), stride = tiling.row_stride();
-    parallel_shares(tiling.n_tiles, useful_threads(n_threads, s.steps * tiling.in_step), [&](int64_t first, int64_t last) {
+    const int n_useful = useful_threads(n_threads, s.steps * tiling.in_step);
+    parallel_shares(tiling.n_tiles, n_useful, [&](int64_t first, int64_t last) {
         std::vector<F> v(s.pool * run), h(s.pool * run);
         for (int64_t index = first; index < last; ++index) {
             const Tile tile = tiling.tile(index);

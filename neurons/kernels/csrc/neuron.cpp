@@ -1,6 +1,6 @@
 // Spiking neurons over a whole sequence, time-major [T, M]: one pass over time with the state of a block of neurons in
 // the first-level cache.
-#include "dynamics.h"
+#include "row_backward.h"
 
 namespace snnfer {
 namespace {
@@ -24,6 +24,7 @@ void forward_block(const Forward<F> &a, Neuron<F> n, int64_t start, int64_t coun
         const F *x = a.x + at;
         F *s = a.spikes + at;
         F *h = a.potentials ? a.potentials + at : nullptr;
+        if (t + 1 < a.n_steps) prefetch(x + a.n_neurons, count);
         if (h) {
             SNNFER_VECTOR
             for (int64_t i = 0; i < count; ++i) {
@@ -89,104 +90,39 @@ struct Backward {
     int64_t n_steps, n_neurons;
 };
 
-template <typename F, int KIND>
-void slopes(const F *h, F *out, F threshold, F alpha, int64_t count) {
-    SNNFER_VECTOR
-    for (int64_t i = 0; i < count; ++i) out[i] = slope<F, KIND>(h[i] - threshold, alpha);
-}
-
 template <typename F>
-void slopes(const F *h, F *out, Neuron<F> n, const Settings &s, int64_t count) {
-    const F alpha = static_cast<F>(s.alpha);
-    switch (s.surrogate) {
-        case ATAN: return slopes<F, ATAN>(h, out, n.threshold, alpha, count);
-        case SIGMOID: return slopes<F, SIGMOID>(h, out, n.threshold, alpha, count);
-        case TRIANGLE: return slopes<F, TRIANGLE>(h, out, n.threshold, alpha, count);
-        default: return slopes<F, SUPER_SPIKE>(h, out, n.threshold, alpha, count);
-    }
-}
-
-// Gradient of the potential before the reset, from those of the spikes and of the potential after it.
-template <typename F, bool SOFT, bool DETACHED>
-void fire_backward(const F *h, const F *slope, const F *grad_s, const F *grad_v, F *out, Neuron<F> n,
-                   int64_t count) {
-    SNNFER_VECTOR
-    for (int64_t i = 0; i < count; ++i) {
-        const F carried = grad_v[i], potential = h[i];
-        F g = grad_s[i];
-        if (!DETACHED) g = SOFT ? g - n.threshold * carried : g + (n.rest - potential) * carried;
-        const F kept = SOFT || potential < n.threshold ? carried : F(0);
-        out[i] = kept + slope[i] * g;
-    }
-}
-
-template <typename F>
-void fire_backward(const F *h, const F *slope, const F *grad_s, const F *grad_v, F *out, Neuron<F> n,
-                   const Settings &s, int64_t count) {
-    const bool soft = s.reset == RESET_SOFT;
-    if (soft && s.detach_reset) return fire_backward<F, true, true>(h, slope, grad_s, grad_v, out, n, count);
-    if (soft) return fire_backward<F, true, false>(h, slope, grad_s, grad_v, out, n, count);
-    if (s.detach_reset) return fire_backward<F, false, true>(h, slope, grad_s, grad_v, out, n, count);
-    return fire_backward<F, false, false>(h, slope, grad_s, grad_v, out, n, count);
-}
-
-// Adds d(loss)/d(rate) of one step; `before` is the potential that the step started from.
-template <typename F, bool DECAY_INPUT>
-void add_rate_gradient(const F *gradient, const F *before, const F *x, F *sum, F rest, int64_t count) {
-    SNNFER_VECTOR
-    for (int64_t i = 0; i < count; ++i) {
-        const F above = before[i] - rest;
-        sum[i] += gradient[i] * (DECAY_INPUT ? x[i] - above : -above);
-    }
-}
-
-// Potential after the reset of the step whose potential before it was `h`.
-template <typename F>
-void potential_after(const F *h, F *out, Neuron<F> n, bool soft, int64_t count) {
-    if (soft) {
-        SNNFER_VECTOR
-        for (int64_t i = 0; i < count; ++i) out[i] = after_reset<F, RESET_SOFT>(h[i], h[i] >= n.threshold, n);
-    } else {
-        SNNFER_VECTOR
-        for (int64_t i = 0; i < count; ++i) out[i] = after_reset<F, RESET_VALUE>(h[i], h[i] >= n.threshold, n);
-    }
-}
-
-template <typename F>
-void backward_block(const Backward<F> &a, Neuron<F> n, const Settings &s, int64_t start, int64_t count) {
-    alignas(64) F carry[BLOCK], slope[BLOCK], before[BLOCK], rate_sum[BLOCK] = {};
+void backward_block(const Backward<F> &a, Neuron<F> n, const Settings &s, RowBackward<F> row_backward, int64_t start,
+                    int64_t count) {
+    alignas(64) F carry[BLOCK], kept[BLOCK], share[BLOCK], ones[BLOCK], zeros[BLOCK] = {}, rate_sum[BLOCK] = {};
     std::copy(a.grad_last + start, a.grad_last + start + count, carry);
-    const F rate = s.leak == LEAK_TAU ? static_cast<F>(1 / s.tau) : n.rate;
-    const F kept_share = s.leak == LEAK_TAU ? static_cast<F>(1 - 1 / s.tau) : F(1) - n.rate;
-    const F *rates = s.leak == LEAK_RATES ? a.rates + start : nullptr;
+    const F constant = s.leak == LEAK_TAU ? static_cast<F>(1 / s.tau) : s.leak == LEAK_NONE ? F(0) : n.rate;
+    for (int64_t i = 0; i < count; ++i) {
+        const F rate = s.leak == LEAK_RATES ? a.rates[start + i] : constant;
+        kept[i] = s.leak == LEAK_TAU ? static_cast<F>(1 - 1 / s.tau) : F(1) - rate;
+        share[i] = s.decay_input && s.leak != LEAK_NONE ? rate : F(1);
+        ones[i] = F(1);
+    }
     for (int64_t t = a.n_steps - 1; t >= 0; --t) {
         const int64_t at = t * a.n_neurons + start;
-        const F *h = a.potentials + at;
-        F *g = a.grad_x + at;
-        slopes(h, slope, n, s, count);
-        fire_backward(h, slope, a.grad_spikes + at, carry, g, n, s, count);
-        if (a.grad_rate) {
-            const F *v = t ? before : a.v0 + start;
-            if (t) potential_after(h - a.n_neurons, before, n, s.reset == RESET_SOFT, count);
-            if (s.decay_input) add_rate_gradient<F, true>(g, v, a.x + at, rate_sum, n.rest, count);
-            else add_rate_gradient<F, false>(g, v, nullptr, rate_sum, n.rest, count);
+        if (t) {
+            prefetch(a.potentials + at - a.n_neurons, count);
+            prefetch(a.grad_spikes + at - a.n_neurons, count);
         }
-        if (s.leak == LEAK_NONE) {
-            std::copy(g, g + count, carry);
-        } else if (s.leak == LEAK_RATES) {
-            SNNFER_VECTOR
-            for (int64_t i = 0; i < count; ++i) {
-                carry[i] = g[i] * (F(1) - rates[i]);
-                if (s.decay_input) g[i] *= rates[i];
-            }
-        } else {
-            SNNFER_VECTOR
-            for (int64_t i = 0; i < count; ++i) carry[i] = g[i] * kept_share;
-            if (s.decay_input) {
-                SNNFER_VECTOR
-                for (int64_t i = 0; i < count; ++i) g[i] *= rate;
-            }
-        }
+        Row<F> row;
+        row.y = a.x ? a.x + at : nullptr;
+        row.scale = ones;
+        row.shift = zeros;
+        row.h = a.potentials + at;
+        row.previous = t ? row.h - a.n_neurons : a.v0 ? a.v0 + start : nullptr;
+        row.grad_spikes = a.grad_spikes + at;
+        row.kept = kept;
+        row.input_share = share;
+        row.carry = carry;
+        row.grad_x = a.grad_x + at;
+        row.grad_rate = rate_sum;
+        row.first_threshold = t ? n.threshold : std::numeric_limits<F>::infinity();
+        row.decay_input = s.decay_input;
+        row_backward(row, n, static_cast<F>(s.alpha), count);
     }
     std::copy(carry, carry + count, a.grad_v + start);
     if (a.grad_rate) std::copy(rate_sum, rate_sum + count, a.grad_rate + start);
@@ -195,9 +131,10 @@ void backward_block(const Backward<F> &a, Neuron<F> n, const Settings &s, int64_
 template <typename F>
 void backward(const Backward<F> &a, const Settings &s, int n_threads) {
     const Neuron<F> neuron(s);
+    const auto row_backward = choose_row_backward<F>(s, s.surrogate, a.grad_rate != nullptr);
     parallel_blocks((a.n_neurons + BLOCK - 1) / BLOCK, n_threads, [&](int64_t b) {
         const int64_t start = b * BLOCK;
-        backward_block(a, neuron, s, start, std::min(BLOCK, a.n_neurons - start));
+        backward_block(a, neuron, s, row_backward, start, std::min(BLOCK, a.n_neurons - start));
     });
 }
 

@@ -52,7 +52,8 @@ using RowBackward = void (*)(Row<F>, Neuron<F>, F, int64_t);
 
 template <typename F, int KIND, bool SOFT>
 RowBackward<F> row_backward_by_rate(const Settings &s, bool rate) {
-    if (s.detach_reset) return rate ? row_backward<F, KIND, SOFT, true, true> : row_backward<F, KIND, SOFT, true, false>;
+    if (s.detach_reset)
+        return rate ? row_backward<F, KIND, SOFT, true, true> : row_backward<F, KIND, SOFT, true, false>;
     return rate ? row_backward<F, KIND, SOFT, false, true> : row_backward<F, KIND, SOFT, false, false>;
 }
 

@@ -1,6 +1,5 @@
 """The compiled kernel behind a convolution against the modules that it stands in for."""
 
-import contextlib
 import copy
 
 import pytest
@@ -12,7 +11,7 @@ from torch import nn
 from snnfer.errors import ShapeError, StateError
 from snnfer.layers import SEWBlock, SpikingConv2d, SpikingSequential, ThresholdDependentBatchNorm2d, TimeBatchNorm2d
 from snnfer.layers._block import fused_block
-from snnfer.neurons import IF, LIF, PLIF, ATan, Sigmoid, SuperSpike, Triangle, kernel_status, observe, use_kernel
+from snnfer.neurons import IF, LIF, PLIF, ATan, Sigmoid, SuperSpike, Triangle, kernel_status, use_kernel
 from snnfer.neurons.kernels import _block_cpu
 
 pytestmark = pytest.mark.skipif(not kernel_status("cpu").available, reason=kernel_status("cpu").reason)
@@ -70,15 +69,6 @@ def outcome(kernel, block, x, state, seed):
     loss = sum((y * torch.randn(y.shape, generator=generator).to(y.dtype)).sum() for y in (spikes, last))
     inputs = [x, *block.parameters(), *([state] if state is not None else [])]
     return spikes, last, torch.autograd.grad(loss, inputs), list(block.buffers())
-
-
-@pytest.fixture
-def fused(monkeypatch):
-    """Number of calls of the compiled block."""
-    calls = []
-    original = _block_cpu.block_sequence
-    monkeypatch.setattr(_block_cpu, "block_sequence", lambda *a, **k: calls.append(1) or original(*a, **k))
-    return calls
 
 
 @settings(max_examples=120, deadline=None)
@@ -225,94 +215,6 @@ def test_any_layout_of_the_convolution_gives_the_same(fused):
     results = [fused_block(norm, neuron, pool, a, None)[0] for a in (y, last_axis, transposed)]
     assert all(torch.equal(results[0], result) for result in results)
     assert results[0][0].is_contiguous(memory_format=torch.channels_last)
-
-
-@contextlib.contextmanager
-def removed(handle):
-    yield
-    handle.remove()
-
-
-WATCHERS = {
-    "hook of the norm": lambda b, seen: removed(b.norm.register_forward_hook(lambda *_: seen.append(1))),
-    "pre-hook of the norm": lambda b, seen: removed(b.norm.register_forward_pre_hook(lambda *_: seen.append(1))),
-    "hook of the pooling": lambda b, seen: removed(b.pool.register_forward_hook(lambda *_: seen.append(1))),
-    "backward hook of the norm": lambda b, seen: removed(b.norm.register_full_backward_hook(lambda *_: seen.append(1))),
-    "observer": lambda b, seen: observe(b, lambda *_: seen.append(1)),
-    "hook of all modules": lambda b, seen: removed(
-        nn.modules.module.register_module_forward_hook(lambda *_: seen.append(1))
-    ),
-}
-
-
-@pytest.mark.parametrize("watcher", list(WATCHERS))
-def test_who_watches_a_module_sees_it(watcher, fused):
-    block, x, seen = SpikingConv2d(2, 4), torch.rand(3, 1, 2, 8, 8), []
-    with WATCHERS[watcher](block, seen):
-        block(x).sum().backward()
-    assert seen
-    assert not fused
-    seen.clear()
-    block(x).sum().backward()
-    assert not seen
-    assert fused
-
-
-def test_who_watches_the_convolution_sees_it_in_the_kernel_too(fused):
-    block, seen = SpikingConv2d(2, 4), []
-    block.conv.register_forward_hook(lambda module, inputs, output: seen.append(output.shape))
-    block(torch.rand(3, 2, 2, 8, 8))
-    assert seen == [(6, 4, 8, 8)]
-    assert fused
-
-
-class OwnCurrent(SpikingConv2d):
-    def current(self, x):
-        return torch.zeros_like(super().current(x))
-
-
-class OwnNorm(TimeBatchNorm2d):
-    def forward(self, input):
-        return torch.zeros_like(super().forward(input))
-
-
-def replaced_forward():
-    block = SpikingConv2d(2, 4)
-    block.norm.forward = torch.zeros_like
-    return block
-
-
-def parametrised_norm():
-    class Zero(nn.Module):
-        def forward(self, weight):
-            return 0 * weight
-
-    block = SpikingConv2d(2, 4)
-    nn.utils.parametrize.register_parametrization(block.norm, "weight", Zero())
-    return block
-
-
-@pytest.mark.parametrize(
-    "make",
-    [lambda: OwnCurrent(2, 4), lambda: SpikingConv2d(2, 4, norm=OwnNorm), replaced_forward, parametrised_norm],
-)
-def test_what_was_changed_is_heeded(make, fused):
-    assert make()(9 * torch.rand(4, 2, 2, 8, 8)).sum() == 0
-    assert not fused
-
-
-@pytest.mark.parametrize("kernel", ["cpu", None])
-def test_what_the_kernel_does_not_know_runs_in_the_modules(kernel, fused):
-    x = torch.rand(3, 2, 2, 8, 8)
-    with use_kernel(kernel) if kernel else contextlib.nullcontext():
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            assert SpikingConv2d(2, 4)(x).shape == (3, 2, 4, 4, 4)
-        overlapping = SpikingConv2d(2, 4)
-        overlapping.pool.stride = 1
-        assert overlapping(x).shape == (3, 2, 4, 7, 7)
-    with use_kernel("reference"):
-        SpikingConv2d(2, 4)(x)
-    assert not fused
 
 
 def test_frozen_statistics_and_parameters(fused):
