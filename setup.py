@@ -4,8 +4,10 @@ The library has a plain C interface, so that one build serves every version of P
 the installation goes on, and snnfer runs in plain torch; ``snnfer info`` says so.
 """
 
+import os
 import platform
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from setuptools import Extension, setup
@@ -36,27 +38,32 @@ def levels() -> dict[str, list[str]]:
 
 
 class BuildKernels(build_ext):
-    """Compiles every source once per instruction set, links all into one library, and fails softly."""
+    """Compiles every source once per instruction set, in parallel, links all into one library, and fails softly."""
 
     def build_extension(self, ext: Extension) -> None:
         target = Path(self.get_ext_fullpath(ext.name))
         sources = sorted(SOURCES.glob("*.cpp"))
+        jobs = [(source, level, flags) for level, flags in levels().items() for source in sources]
+        jobs = [job for job in jobs if job[0].name != "dispatch.cpp"] + [(SOURCES / "dispatch.cpp", "dispatch", [])]
         try:
-            objects = self._compile([SOURCES / "dispatch.cpp"], "dispatch", [])
-            kernels = [source for source in sources if source.name != "dispatch.cpp"]
-            for level, flags in levels().items():
-                objects += self._compile(kernels, level, [*flags, f"-DSNNFER_LEVEL={level}"])
+            with ThreadPoolExecutor(os.cpu_count()) as pool:
+                objects = [each for compiled in pool.map(self._compile, jobs) for each in compiled]
             target.parent.mkdir(parents=True, exist_ok=True)
             self.compiler.link_shared_object(objects, str(target), extra_postargs=["-pthread"], target_lang="c++")
-        except (CCompilerError, BaseError, OSError) as error:
+        except (CCompilerError, BaseError, OSError):
             target.unlink(missing_ok=True)
-            self.warn(f"the kernels of snnfer were not compiled ({error}); it will run in plain torch")
+            self.warn(
+                "the kernels of snnfer were not compiled, because the C++ compiler is missing or failed (its messages "
+                "stand above); snnfer will run in plain torch. Install a C++ compiler and snnfer again to have them"
+            )
 
-    def _compile(self, sources: list[Path], folder: str, flags: list[str]) -> list[str]:
+    def _compile(self, job: tuple[Path, str, list[str]]) -> list[str]:
+        source, level, flags = job
+        name = [] if level == "dispatch" else [f"-DSNNFER_LEVEL={level}"]
         return self.compiler.compile(
-            [str(source) for source in sources],
-            output_dir=str(Path(self.build_temp, folder)),
-            extra_postargs=[*FLAGS, *flags],
+            [str(source)],
+            output_dir=str(Path(self.build_temp, level)),
+            extra_postargs=[*FLAGS, *flags, *name],
             depends=[str(header) for header in SOURCES.glob("*.h")],
         )
 

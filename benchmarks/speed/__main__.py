@@ -16,8 +16,9 @@ import torch
 
 from benchmarks.speed.figure import draw
 from benchmarks.speed.measure import Job
-from benchmarks.speed.page import Results, format_page
+from benchmarks.speed.page import format_page
 from benchmarks.speed.processes import SETTINGS, run_apart
+from benchmarks.speed.results import Results
 from benchmarks.speed.workloads import ALL_PEERS, WORKLOADS
 from snnfer._files import atomic_path
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from benchmarks.speed.page import STEPS, Results
+from benchmarks.speed.results import STEPS, Results
 from benchmarks.speed.workloads import ALL_PEERS, WORKLOADS
 from snnfer.plot.style import COLOURS, GREY, MARKERS, new_figure, save_figure, tidy
 

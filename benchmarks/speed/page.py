@@ -1,77 +1,17 @@
 """The page: one table, the machine, the method."""
 
-import dataclasses
 import platform
 import statistics
-from dataclasses import dataclass, field
 from importlib import metadata
-from typing import Any
 
-from benchmarks.speed.processes import SETTINGS
-from benchmarks.speed.workloads import WORKLOADS, Workload
+from benchmarks.speed.results import STEPS, Results
+from benchmarks.speed.targets import format_targets
+from benchmarks.speed.workloads import WORKLOADS
 
-STEPS = {"train": "training step", "infer": "inference"}
 PACKAGES = ("torch", "triton", "spikingjelly", "norse", "snntorch", "sinabs")
 NEURON_BYTES = {"train": 20, "infer": 8}
 """Bytes per element that a neuron alone cannot avoid in float32: input read, spikes written; in training also the input
 (or the potential) and the gradient read and the gradient of the input written."""
-
-
-@dataclass
-class Results:
-    """Everything measured so far."""
-
-    command: str
-    device: str
-    clock: str
-    rounds: int
-    ceilings: dict[str, float] = field(default_factory=dict)
-    shapes: dict[str, dict[str, int]] = field(default_factory=dict)
-    """What was changed of each workload."""
-    times: dict[tuple[str, str, str], dict[str, Any]] = field(default_factory=dict)
-    """By network, mode and setting."""
-    peaks: dict[tuple[str, str, str], float | None] = field(default_factory=dict)
-    """Extra peak memory in MiB by network, mode and library."""
-
-    def workload(self, name: str) -> Workload:
-        """The workload as it was run."""
-        return dataclasses.replace(WORKLOADS[name], **self.shapes.get(name, {}))
-
-    def cases(self) -> list[tuple[str, str]]:
-        """Networks and modes in the order of their measurement."""
-        return list(dict.fromkeys((name, mode) for name, mode, _ in self.times))
-
-    def settings(self) -> list[str]:
-        """Settings of the device."""
-        return list(SETTINGS[self.device])
-
-    def libraries(self, name: str, mode: str) -> list[str]:
-        """Libraries that were measured, snnfer first."""
-        return [library for network, m, library in self.peaks if (network, m) == (name, mode)]
-
-    def failures(self, name: str, mode: str) -> dict[str, str]:
-        """Libraries that ran in no setting, and why."""
-        found = [self.times[name, mode, setting]["failures"] for setting in self.settings()]
-        return {library: why for library, why in found[0].items() if all(library in each for each in found)}
-
-    def speedup(self, name: str, mode: str, setting: str, library: str) -> tuple[float, float, float] | None:
-        """How many times faster snnfer is: median, smallest and greatest of the paired ratios."""
-        seconds = self.times[name, mode, setting]["seconds"]
-        return median_ratio(seconds["snnfer"], seconds[library]) if library in seconds else None
-
-    def summary(self, name: str, mode: str) -> str:
-        """A line for the terminal."""
-        parts = []
-        for library in self.libraries(name, mode)[1:]:
-            ratios = [self.speedup(name, mode, setting, library) for setting in self.settings()]
-            parts.append(f"{library} {' / '.join(f'{ratio[0]:.2f}' if ratio else '-' for ratio in ratios)}")
-        return f"{name} {mode}: times snnfer, {' / '.join(self.settings())}: {', '.join(parts)}"
-
-
-def median_ratio(ours: list[float], theirs: list[float]) -> tuple[float, float, float]:
-    """Median, smallest and greatest of `theirs` / `ours`, paired by round."""
-    ratios = [b / a for a, b in zip(ours, theirs, strict=True)]
-    return statistics.median(ratios), min(ratios), max(ratios)
 
 
 PAGE = """# Speed and memory, side by side
@@ -91,7 +31,7 @@ step and setting; {rounds} rounds after one to warm up.
 
 {head}
 {rows}
-
+{targets}
 ## Networks
 
 | network | input [T, N, C, H, W] | convolutions | dense GFLOP, forward | at the convolution's speed | firing rate |
@@ -135,6 +75,7 @@ def format_page(results: Results, *, picture: str) -> str:
         picture=picture,
         head=_head(results.settings()),
         rows="\n".join(row for case in results.cases() for row in _rows(results, *case)),
+        targets=format_targets(results),
         networks="\n".join(_network_row(results, name) for name in names),
         neuron=_neuron_shares(results) if "neuron" in names else "",
         machine=_machine(results),
@@ -179,8 +120,12 @@ def _memory_cells(results: Results, name: str, mode: str, library: str) -> list[
     return [
         f"{theirs:.0f}" if theirs is not None else "-",
         f"{theirs / ours:.2f}" if theirs is not None and ours else "-",
-        "" if library == "snnfer" or difference is None else f"{difference[0]:.1g}; {difference[1]:.1g}",
+        "" if library == "snnfer" or difference is None else "; ".join(map(_difference, difference)),
     ]
+
+
+def _difference(value: float | None) -> str:
+    return "float32 only" if value is None else f"{value:.1g}"
 
 
 def _network_row(results: Results, name: str) -> str:

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.speed.measure import Job
-from benchmarks.speed.page import STEPS, median_ratio, processor_name
+from benchmarks.speed.page import processor_name
 from benchmarks.speed.processes import SETTINGS, run_apart
+from benchmarks.speed.results import STEPS, median_ratio
 from snnfer._files import atomic_path
 from snnfer.plot.style import new_figure, save_figure, style_of, tidy
 
