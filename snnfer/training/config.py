@@ -70,6 +70,8 @@ class TrainConfig:
             stored statistics of its normalisation, see `snnfer.converters.loihi.fake_quantise.FakeQuantiser`. A best
             epoch is then chosen by the integers.
         quantized_share: Share of the epochs, the last ones, that do so; 1 to fine-tune a network that is trained.
+        checkpoint_every: Steps for which a spiking convolution holds what it computes; for the gradients it computes it
+            again, see `snnfer.layers.checkpoint_over_time`. 0 holds all steps: faster, in more memory.
 
     References:
         Mastropasqua et al., "Exploring Spatial-Temporal Dynamics in Event-based Facial Micro-Expression Analysis",
@@ -117,10 +119,12 @@ class TrainConfig:
     erasing_scale: tuple[float, float] = added((0.02, 0.25))
     quantize: Literal["none", "loihi"] = added("none")
     quantized_share: float = added(0.2)
+    checkpoint_every: int = added(0)
 
     def __post_init__(self) -> None:
         _check_positive(self, "epochs", "batch_size", "learning_rate", "gamma", "step_every", "accumulate", "devices")
         _check_not_negative(self, "weight_decay", "max_shift_px", "max_shift_steps", "threads", "rotation_deg")
+        _check_not_negative(self, "checkpoint_every")
         _check_positive(self, "center_learning_rate")
         _check_not_negative(self, "min_learning_rate", "gradient_clip", "sam_rho")
         _check_not_negative(self, "kl_weight", "center_weight", "island_weight")
@@ -128,6 +132,7 @@ class TrainConfig:
         if self.encoder_learning_rate is not None:
             _check_not_negative(self, "encoder_learning_rate")
         self._check_augmentation()
+        self._check_sharing()
         self._check_steps()
         self._check_loss()
         self._check_quantisation()
@@ -158,6 +163,15 @@ class TrainConfig:
             raise ConfigError(
                 f"train.erasing_scale = {list(self.erasing_scale)}",
                 expected="two shares of the image above 0 up to 1, the smaller one first",
+            )
+
+    def _check_sharing(self) -> None:
+        if self.checkpoint_every and (self.devices > 1 or self.strategy != "auto"):
+            raise ConfigError(
+                f"train.checkpoint_every = {self.checkpoint_every} with several processes (train.devices or "
+                "train.strategy)",
+                expected="one of both: normalisation over processes needs all steps at once",
+                fix="set train.checkpoint_every=0; each process holds fewer clips anyway",
             )
 
     def _check_steps(self) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch.utils.data import Dataset
 
+from snnfer.layers import checkpoint_over_time
 from snnfer.training.centers import CenterBank
 from snnfer.training.config import TrainConfig
 from snnfer.training.details import needs_details, probe_details
@@ -51,7 +52,7 @@ def fit(
 
     Raises:
         CheckpointError: the checkpoint is damaged or belongs to another network.
-        ConfigError: the recipe needs an encoder or details that `model` does not have.
+        ConfigError: the recipe needs an encoder, details or spiking convolutions that `model` does not have.
         ConversionError, ExportError: the recipe quantises a network that no chip can have.
         DatasetError: a class that is to be weighted has no training sample.
         SnnferError: the loss is no longer a number.
@@ -64,6 +65,8 @@ def fit(
         if config.center_weight or config.island_weight:
             size = details["embedding"].shape[-1]
             classifier["centers"] = CenterBank(n_classes, size, config=config, seed=seed)
+    if config.checkpoint_every:
+        checkpoint_over_time(model, every=config.checkpoint_every)
     module = ClipClassifier(model, config, **classifier)
     sampler = SeededSampler(len(train), seed=seed)
     training = augmented_clips(clips, config, sampler=sampler, seed=seed)
