@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from snnfer.cli._errors import exit_code
 
 COMMAND_MODULES = (
-    *("demo", "info", "events", "synth", "data", "train", "predict", "benchmark", "profile"),
+    *("demo", "info", "events", "synth", "data", "train", "predict", "stream", "benchmark", "profile"),
     *("convert", "export", "simulate"),
 )
 

@@ -3,7 +3,7 @@
 from snnfer.events import filters
 from snnfer.events.formats.source import EventFileWarning
 from snnfer.events.hdf5 import read_hdf5, write_hdf5
-from snnfer.events.reader import EventReader, open, read
+from snnfer.events.reader import EventReader, open, read, read_start
 from snnfer.events.stream import EVENT_DTYPE, EventStream, FrameStream
 from snnfer.events.summary import EventSummary, summarise
 from snnfer.events.windows import split_windows
@@ -21,6 +21,7 @@ __all__ = [
     "open",
     "read",
     "read_hdf5",
+    "read_start",
     "split_windows",
     "summarise",
     "write",

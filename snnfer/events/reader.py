@@ -206,6 +206,34 @@ def read(
             raise EventFileError(f"'{path}': {error}") from None
 
 
+def read_start(path: str | os.PathLike[str], duration_us: int, **options: Any) -> EventStream:
+    """Read the beginning of an event file, with its frames, and no more than a chunk beyond.
+
+    Args:
+        path: The file.
+        duration_us: How much, in microseconds after the first event.
+        **options: As for `read`.
+
+    Examples:
+        >>> import tempfile
+        >>> from snnfer.events import EventStream, write
+        >>> path = Path(tempfile.mkdtemp()) / "clip.raw"
+        >>> write(path, EventStream.from_arrays([5, 14, 25], [1, 2, 3], [0, 0, 1], [1, 0, 1], width=4, height=2))
+        >>> read_start(path, 20).events["t"]
+        array([ 5, 14])
+    """
+    kept: list[np.ndarray] = []
+    with open(path, **options) as reader:
+        for chunk in reader.chunks():
+            kept.append(chunk)
+            if chunk["t"][-1] >= kept[0]["t"][0] + duration_us:
+                break
+        events = np.concatenate(kept) if kept else np.empty(0, dtype=EVENT_DTYPE)
+        end_us = int(events["t"][0]) + duration_us if len(events) else 0
+        frames = reader.frames(t_end_us=end_us)
+        return EventStream(events[events["t"] < end_us], reader.width, reader.height, frames, reader.metadata)
+
+
 def _regroup(packets: Iterator[np.ndarray], n_events: int) -> Iterator[np.ndarray]:
     """The same events in arrays of exactly `n_events`, the last one shorter."""
     waiting: list[np.ndarray] = []

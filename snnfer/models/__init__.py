@@ -27,6 +27,7 @@ from snnfer.models.rgbd_fer import RGBDFER, rgbd_fer
 from snnfer.models.spiking_classifier import SpikingClassifier
 from snnfer.models.spiking_fer import SpikingFER, spiking_fer
 from snnfer.models.spiking_fer_ann import SpikingFERANN, spiking_fer_ann
+from snnfer.models.streaming import StreamingSession
 from snnfer.models.unet import UNetEncoder, UNetGenerator, encoder_from, pix2pix
 from snnfer.models.vit_b16 import vit_b16
 from snnfer.models.window_classifier import WindowClassifier
@@ -46,6 +47,7 @@ __all__ = [
     "SpikingClassifier",
     "SpikingFER",
     "SpikingFERANN",
+    "StreamingSession",
     "UNetEncoder",
     "UNetGenerator",
     "WindowClassifier",

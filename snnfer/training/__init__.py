@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from snnfer.training.checkpoint import TrainedModel, load_model, normalise, save_model
 from snnfer.training.config import ReconstructionConfig, TrainConfig
+from snnfer.training.streaming import StreamSummary, WindowScores, stream_recording
 
 if TYPE_CHECKING:
     from snnfer.training.classifier import train_classifier, train_network
@@ -16,14 +17,17 @@ if TYPE_CHECKING:
 __all__ = [
     "ClipClassifier",
     "ReconstructionConfig",
+    "StreamSummary",
     "TrainConfig",
     "TrainedModel",
+    "WindowScores",
     "clip_scores",
     "fit",
     "load_model",
     "normalise",
     "reconstruct_pairs",
     "save_model",
+    "stream_recording",
     "train_classifier",
     "train_network",
     "train_reconstruction",
