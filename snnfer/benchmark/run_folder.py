@@ -53,6 +53,16 @@ def only_one_process(run_dir: Path, shard: tuple[int, int]) -> Any:
     return lock
 
 
+def one_report_at_a_time(run_dir: Path) -> Any:
+    """A lock on what all shards of a run write, to be used in a ``with``; waits for its turn.
+
+    Whoever comes last gathers what all have left.
+    """
+    import filelock  # installed with torch
+
+    return filelock.FileLock(run_dir / ".lock-report")
+
+
 def start_manifest(
     run_dir: Path,
     settings: Settings,

@@ -13,7 +13,7 @@ from snnfer.benchmark.data import load_dataset, load_tensors
 from snnfer.benchmark.jobs import Job, JobTask, list_jobs, predictions_schema
 from snnfer.benchmark.pool import Workers
 from snnfer.benchmark.protocol import ClipFold, clip_folds, clip_split_hash, describe_split, subjects_of
-from snnfer.benchmark.run_folder import only_one_process, start_manifest
+from snnfer.benchmark.run_folder import one_report_at_a_time, only_one_process, start_manifest
 from snnfer.benchmark.store import EXAMPLES, MANIFEST, OPERATIONS, PREDICTIONS, merge_tables
 from snnfer.datasets import ClipTensors, Fold, ManifestDataset, split_hash
 
@@ -43,7 +43,8 @@ def run_recognition(
         pending = [job for job in mine if not (folders[job.name] / PREDICTIONS).is_file()]
         tasks = [JobTask(job, settings, clips[job.modality], folders[job.name]) for job in pending]
         workers.run(tasks, threads=settings.train.threads)
-        _finish(run_dir, record, settings, clips, all_jobs)
+        with one_report_at_a_time(run_dir):
+            _finish(run_dir, record, settings, clips, all_jobs)
     return run_dir
 
 

@@ -14,7 +14,7 @@ from snnfer.benchmark.reconstruction.tasks import (
     reconstruction_schema,
     write_examples,
 )
-from snnfer.benchmark.run_folder import only_one_process, start_manifest
+from snnfer.benchmark.run_folder import one_report_at_a_time, only_one_process, start_manifest
 from snnfer.benchmark.store import EXAMPLES, MANIFEST, RECONSTRUCTIONS, merge_tables
 from snnfer.benchmark.windows import event_tensors, frame_tensors
 from snnfer.datasets import ManifestDataset
@@ -50,7 +50,8 @@ def run_reconstruction(
         tasks = list_tasks(settings, data, folds, run_dir)
         mine = tasks[shard[0] - 1 :: shard[1]]
         workers.run([t for t in mine if not t.is_done], threads=settings.train.threads)
-        _finish(run_dir, record, settings, tasks)
+        with one_report_at_a_time(run_dir):
+            _finish(run_dir, record, settings, tasks)
     return run_dir
 
 

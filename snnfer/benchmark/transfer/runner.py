@@ -14,7 +14,7 @@ from snnfer.benchmark.reconstruction.tasks import (
     reconstruction_schema,
     write_examples,
 )
-from snnfer.benchmark.run_folder import only_one_process, start_manifest
+from snnfer.benchmark.run_folder import one_report_at_a_time, only_one_process, start_manifest
 from snnfer.benchmark.store import EXAMPLES, MANIFEST, PREDICTIONS, RECONSTRUCTIONS, merge_tables
 from snnfer.benchmark.transfer.config import ComparedSystem, EncoderTraining, TransferConfig, tie_args
 from snnfer.benchmark.transfer.controls import control_rows
@@ -59,7 +59,8 @@ def run_transfer(
         threads = settings.train.threads
         workers.run([t for t in mine.reconstructions if not t.is_done], threads=threads)
         workers.run([t for t in mine.classifiers if not t.is_done], threads=threads)
-        _finish(run_dir, record, settings, data, folds, plan)
+        with one_report_at_a_time(run_dir):
+            _finish(run_dir, record, settings, data, folds, plan)
     return run_dir
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import filelock
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,6 +15,7 @@ import yaml
 
 from snnfer.benchmark import load_config, run
 from snnfer.benchmark.jobs import list_jobs
+from snnfer.cli.benchmark import parse_shard
 from snnfer.datasets import ManifestDataset
 from snnfer.errors import ConfigError, DatasetError, SnnferError
 
@@ -114,6 +116,33 @@ def test_shards_divide_the_jobs_and_together_complete_the_run(config_file, tmp_p
     for i in (1, 2):
         run_dir = run(config_file, out=tmp_path / "runs", overrides=["train.epochs=1"], shard=(i, 2))
         assert json.loads((run_dir / "manifest.json").read_text())["complete"] == (i == 2)
+
+
+def test_two_shards_that_end_at_once_leave_a_complete_run(config_file, tmp_path, monkeypatch):
+    """The first one has gathered what was complete when the second completes the rest: neither result is lost."""
+    from snnfer.benchmark import runner
+    from snnfer.benchmark.run_folder import one_report_at_a_time
+
+    options = {"out": tmp_path / "runs", "overrides": ["train.epochs=1", "modalities=[events]", "controls={}"]}
+    run(config_file, shard=(1, 2), **options)
+    held, gather = [], runner._finish
+
+    def gather_under_lock(run_dir, *arguments):
+        with pytest.raises(filelock.Timeout):
+            one_report_at_a_time(run_dir).acquire(timeout=0)
+        held.append(run_dir)
+        gather(run_dir, *arguments)
+
+    monkeypatch.setattr(runner, "_finish", gather_under_lock)
+    run_dir = run(config_file, shard=(2, 2), **options)
+    assert held == [run_dir]
+    assert json.loads((run_dir / "manifest.json").read_text())["complete"]
+
+
+@pytest.mark.parametrize("text", ["0/2", "3/2", "1", "1/0", "a/b", "-1/2", "1/2/3"])
+def test_an_impossible_shard_is_refused(text):
+    with pytest.raises(ConfigError, match=f"--shard {text}; expected I/N with I from 1 to N"):
+        parse_shard(text)
 
 
 def test_the_run_id_follows_the_effective_config(config_file):
