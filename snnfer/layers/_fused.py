@@ -82,7 +82,24 @@ def run_head(
     if head.dropout is not None:
         after.append(mask_state)
     out, neuron_state = apply_with_state(head.linear.neuron, out, states[len(head) - 1])
-    return out, [*after, neuron_state]
+    after.append(neuron_state)
+    return (out, after) if training else _run_linear_layers(members, out, states, after)
+
+
+def _run_linear_layers(
+    members: Sequence[nn.Module], x: torch.Tensor, states: Sequence[Any], after: list[Any]
+) -> tuple[torch.Tensor, list[Any]]:
+    """Go on with fully connected layers in evaluation mode: their products step by step, as the chain does, because
+    they round differently for other sizes; their neurons over all steps at once, which gives the same bits."""
+    while True:
+        rest: list[Any] = list(members[len(after) : len(after) + 2])
+        drops = bool(rest) and type(rest[0]) is TimeConstantDropout and not (rest[0].training or _watched(rest[0]))
+        layer = rest[drops] if len(rest) > drops else None
+        if not _is_linear(layer, x.shape[-1], training=False):
+            return x, after
+        current = torch.cat([layer.linear(step) for step in x.split(1)])
+        x, state = apply_with_state(layer.neuron, current, states[len(after) + drops])
+        after += [None, state] if drops else [state]
 
 
 def _takes(x: torch.Tensor) -> bool:
@@ -126,7 +143,7 @@ def _find_tail(head: Head, rest: list[Any], features: int, *, training: bool) ->
         if dropout.training != training or _watched(dropout):
             return
     linear: Any = rest[0] if rest else None
-    if _is_linear(linear, features, training=training):
+    if _is_linear(linear, features, training=training) and linear.linear.out_features % CHANNELS_PER_UNIT == 0:
         head.flatten, head.dropout, head.linear = True, dropout, linear
 
 
@@ -182,7 +199,6 @@ def _is_linear(layer: Any, features: int, *, training: bool) -> bool:
     linear, neuron = layer.linear, layer.neuron
     return (
         linear.in_features == features
-        and linear.out_features % CHANNELS_PER_UNIT == 0
         and type(neuron) in (IF, LIF, PLIF)
         and not _watched(layer, linear, neuron)
         and all(module.training == training for module in (layer, linear, neuron))
