@@ -102,7 +102,8 @@ def _update(norm: Any, mean: torch.Tensor, variance: torch.Tensor) -> None:
         norm.num_batches_tracked.add_(1)
         momentum = 1 / norm.num_batches_tracked.item() if norm.momentum is None else norm.momentum
     for stored, found in ((norm.running_mean, mean), (norm.running_var, variance)):
-        stored.copy_((1 - momentum) * stored.double() + momentum * found)
+        # as torch does without counting it: earlier passes that kept the tensor can still be gone back
+        stored.data.copy_((1 - momentum) * stored.double() + momentum * found)
 
 
 def _is_tiling(pool: nn.Module) -> bool:
