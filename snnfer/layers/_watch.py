@@ -1,5 +1,7 @@
 """Whether anything about a module has changed since a time, in a few microseconds."""
 
+from operator import itemgetter
+
 import torch
 from torch import nn
 
@@ -11,7 +13,7 @@ _OF_TORCH = vars(nn.Module()).keys() - {"training"}
 class ChangeWatch:
     """Remembers weights, buffers, members and attributes of a module and of all modules in it.
 
-    It runs before every step of a stream: hence the flat lists.
+    It runs before every step of a stream, so that its loops are those of C: a getter and its values per dictionary.
 
     Args:
         root: The module; without hooks.
@@ -21,24 +23,32 @@ class ChangeWatch:
         modules = list(root.modules())
         stores = [store for m in modules for store in (m._parameters, m._buffers, m._modules)]
         self._hooks = [getattr(m, kind) for m in modules for kind in _HOOKS]
-        self._entries = [(vars(m), name, a) for m in modules for name, a in vars(m).items() if name not in _OF_TORCH]
-        self._entries += [(store, name, a) for store in stores for name, a in store.items()]
         self._dictionaries = [*(vars(m) for m in modules), *stores]
-        self._sizes = [len(dictionary) for dictionary in self._dictionaries]
-        self._tensors = [a for _, _, a in self._entries if isinstance(a, torch.Tensor)]
+        self._sizes = list(map(len, self._dictionaries))
+        watched = [(d, [name for name in d if name not in _OF_TORCH]) for d in self._dictionaries]
+        self._kept = [d[name] for d, names in watched for name in names]  # alive, so that no other gets its identity
+        self._getters = [(d, itemgetter(names[0], *names)) for d, names in watched if names]  # two names: a tuple
+        self._identities_before = self._identities()
+        self._tensors = [a for a in self._kept if isinstance(a, torch.Tensor)]
         self._counted = [a for a in self._tensors if not a.is_inference()]
-        self._versions, self._addresses = self._written()
+        self._written_before = self._written()
 
     def has_changed(self) -> bool:
         """Whether a tensor was written to or replaced, or a module, a hook or an attribute is another."""
         if any(self._hooks) or _is_watched(()):  # of these modules, or of all
             return True
-        if [len(dictionary) for dictionary in self._dictionaries] != self._sizes:
+        if list(map(len, self._dictionaries)) != self._sizes:
             return True
-        for dictionary, name, value in self._entries:
-            if dictionary.get(name) is not value:
+        try:
+            if self._identities() != self._identities_before:
                 return True
-        return self._written() != (self._versions, self._addresses)
+        except KeyError:  # one name has taken the place of another
+            return True
+        return self._written() != self._written_before
+
+    def _identities(self) -> list[list[int]]:
+        """Which objects stand in the dictionaries; equal ones are not the same: the other may change next."""
+        return [list(map(id, getter(dictionary))) for dictionary, getter in self._getters]
 
     def _written(self) -> tuple[list[int], list[int]]:
         """How often every tensor was written to, and where it is."""

@@ -97,7 +97,8 @@ class StreamingSession:
         self._check_mode()
         self._kernel, model = kernel, self._model
         if isinstance(model, SpikingClassifier) and _is_plain(model):
-            self._fused = prepare_stream(model.layers, (model.in_channels, *model.size))
+            height, width = model.size
+            self._fused = prepare_stream(model.layers, (model.in_channels, height, width))
         if self._fused is not None:
             self._fused.set_state(self._state)
 

@@ -197,6 +197,21 @@ def test_a_change_between_two_steps_counts_from_the_next_on(small, change):
     assert torch.equal(run_session(fresh, frames[12:]), after)
 
 
+def test_a_weight_replaced_by_an_equal_one_is_watched_from_then_on(small):
+    model, frames = small
+    session = StreamingSession(model)
+    session.step(frames[0])
+    neuron = model.layers.fc1.neuron
+    neuron.w = nn.Parameter(neuron.w.detach().clone())
+    session.step(frames[1])
+    nn.init.constant_(neuron.w, 1.5)
+    state = session.state
+    found = run_session(session, frames[2:])
+    with torch.no_grad():
+        expected, _ = model.forward_with_state(frames[2:, None], state)
+    assert torch.equal(found, expected[:, 0])
+
+
 def test_hooks_see_every_step(small):
     model, frames = small
     session = StreamingSession(model)
