@@ -223,7 +223,10 @@ def _backwards(x: torch.Tensor, grad: torch.Tensor, every: int) -> Iterator[tupl
 def _autocast(x: torch.Tensor) -> Callable[[], AbstractContextManager[Any]]:
     """What gives back the automatic mixed precision of now."""
     kind = x.device.type
-    on_gpu = kind == "cuda"
-    enabled = torch.is_autocast_enabled() if on_gpu else torch.is_autocast_cpu_enabled()
-    dtype = torch.get_autocast_gpu_dtype() if on_gpu else torch.get_autocast_cpu_dtype()
+    if hasattr(torch, "get_autocast_dtype"):
+        dtype, enabled = torch.get_autocast_dtype(kind), torch.is_autocast_enabled(kind)
+    elif kind == "cuda":  # torch 2.3
+        dtype, enabled = torch.get_autocast_gpu_dtype(), torch.is_autocast_enabled()
+    else:
+        dtype, enabled = torch.get_autocast_cpu_dtype(), torch.is_autocast_cpu_enabled()
     return lambda: torch.autocast(kind, dtype=dtype, enabled=enabled)

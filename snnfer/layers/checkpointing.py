@@ -32,6 +32,7 @@ def checkpoint_over_time(model: Model, *, every: int) -> Model:
 
     Examples:
         >>> import torch
+        >>> _ = torch.manual_seed(0)
         >>> block = checkpoint_over_time(SpikingConv2d(2, 8), every=4)
         >>> x = torch.rand(10, 1, 2, 16, 16)
         >>> before = torch.autograd.grad(block(x).sum(), block.conv.weight)[0]
