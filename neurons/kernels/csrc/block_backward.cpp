@@ -49,6 +49,7 @@ class BackwardTiles {
             for (int64_t t = s_.steps - 1; t >= 0; --t) step_back(tile, t, k);
             finish(tile, k, sums);
         }
+        finish_streams();
     }
 
   private:

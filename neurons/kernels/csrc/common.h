@@ -70,6 +70,13 @@ inline void stream(const F *from, F *to, int64_t count) {
     for (; i < count; ++i) to[i] = from[i];
 }
 
+// What was streamed is seen by other threads from here on.
+inline void finish_streams() {
+#if defined(__x86_64__)
+    _mm_sfence();
+#endif
+}
+
 // Runs body(first, last) on contiguous shares of n blocks, one per thread.
 template <typename Body>
 void parallel_shares(int64_t n_blocks, int n_threads, const Body &body) {
