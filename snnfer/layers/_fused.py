@@ -94,7 +94,7 @@ def _run_linear_layers(
     while True:
         rest: list[Any] = list(members[len(after) : len(after) + 2])
         drops = bool(rest) and type(rest[0]) is TimeConstantDropout and not (rest[0].training or _watched(rest[0]))
-        layer = rest[drops] if len(rest) > drops else None
+        layer: Any = rest[drops] if len(rest) > drops else None
         if not _is_linear(layer, x.shape[-1], training=False):
             return x, after
         current = torch.cat([layer.linear(step) for step in x.split(1)])
