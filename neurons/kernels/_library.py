@@ -10,7 +10,7 @@ import torch
 
 from snnfer.errors import KernelError
 
-INTERFACE = 3
+INTERFACE = 4
 """Number of the C interface that this code calls; ``snnfer_interface`` of dispatch.cpp."""
 STEM = "_snnfer_cpu"
 _SUFFIX = {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")

@@ -4,7 +4,7 @@
 #define SNNFER_EXPORT extern "C" __attribute__((visibility("default")))
 
 // Changes whenever an exported function does, so that an old library beside new Python code is noticed.
-SNNFER_EXPORT int32_t snnfer_interface() { return 3; }
+SNNFER_EXPORT int32_t snnfer_interface() { return 4; }
 
 SNNFER_EXPORT const char *snnfer_level() {
 #if defined(__x86_64__)
