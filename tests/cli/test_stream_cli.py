@@ -122,7 +122,12 @@ def test_an_interruption_prints_the_summary(tmp_path, model_dir):
     events.write(tmp_path / "long.h5", recording_of(duration_us=60_000_000, n=50_000))
     command = [sys.executable, "-m", "snnfer.cli.main", "stream", str(tmp_path / "long.h5"), "--model", model_dir]
     process = subprocess.Popen(
-        [*command, *BOX, "--realtime"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ
+        [*command, *BOX, "--realtime"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # background jobs of a shell ignore it
     )
     assert process.stdout is not None
     for _ in range(4):

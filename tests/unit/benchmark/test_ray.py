@@ -147,7 +147,15 @@ def begin():
     begun = []
 
     def start(line, environment):
-        begun.append(subprocess.Popen(line, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+        begun.append(
+            subprocess.Popen(
+                line,
+                env=environment,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # background jobs of a shell ignore it
+            )
+        )
         return begun[-1]
 
     yield start
